@@ -11,7 +11,7 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -143,9 +143,10 @@ class _Beam:
     def kind(self) -> Kind:
         raise NotImplementedError
 
-    @property
-    def vectors(self) -> Floats:
-        raise NotImplementedError
+    if TYPE_CHECKING:  # a real property here would be taken for the default of VectorBeam's field
+
+        @property
+        def vectors(self) -> Floats: ...
 
     @property
     def fan_step(self) -> float:
