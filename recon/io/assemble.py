@@ -74,8 +74,8 @@ def assemble(
     chosen = stated.kind or kind or ("counts" if flat is not None else None)
     if chosen is None:
         raise InconsistentInput(
-            f'{path.name} does not say what its numbers are; add kind = "counts", "transmission" or "attenuation" '
-            "to the geometry"
+            f"{path.name} does not say what its numbers are; "
+            'add kind = "counts", "transmission" or "attenuation" to the geometry'
         )
     unit = stated.unit or ("px" if stated.pitch is None else "mm")
     try:
@@ -133,7 +133,7 @@ def _frames(frames: Array | None, data: Array, name: str) -> Array | None:
         frames = frames[None]
     if frames.shape[1:] != data.shape[1:]:
         raise InconsistentInput(
-            f"{name} frames are {frames.shape[1:]} but the views are {data.shape[1:]}; they must have one size"
+            f"{name} frames are {frames.shape[1:]} but the views {data.shape[1:]}; they must have one size"
         )
     return frames
 

@@ -26,8 +26,8 @@ class BadOption(ValueError):
 def reading(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a parser raises over a damaged file into one `UnreadableInput`.
 
-    The parsers raise a dozen unrelated types over a damaged file (KeyError, zlib.error, MemoryError, ...) and warn
-    on the way; the outcome here is a scan or one exception, so the warnings say nothing new.
+    The parsers raise a dozen unrelated types over a damaged file (KeyError, zlib.error, MemoryError, ...) and
+    warn on the way; the outcome here is a scan or one exception, so the warnings say nothing new.
     """
     try:
         with warnings.catch_warnings():
@@ -38,7 +38,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "")[:160] or type(error).__name__
         raise UnreadableInput(
-            f"{path.name} cannot be read as {what}: {reason}; the file is damaged or incomplete, copy it again"
+            f"{path.name} cannot be read as {what}: {reason}; the file is damaged, copy it again"
         ) from error
 
 
@@ -77,7 +77,7 @@ def parse_axes(text: str) -> tuple[str, ...]:
     axes = tuple(part.strip() for part in text.split(","))
     if sorted(axes) not in (["cols", "views"], ["cols", "rows", "views"]):
         raise InconsistentInput(
-            f'axes is {text!r}; it must order views and cols, or views, rows and cols, as in "views,rows,cols"'
+            f'axes is {text!r}; it must order views and cols, or views, rows and cols: "views,rows,cols"'
         )
     return axes
 

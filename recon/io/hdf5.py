@@ -37,10 +37,7 @@ def find(node: Any, name: str) -> Any:
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             return None
-        if isinstance(link, h5py.ExternalLink):
-            node = _follow(node, link)
-        else:
-            node = node.get(part)
+        node = _follow(node, link) if isinstance(link, h5py.ExternalLink) else node.get(part)
     return node
 
 
@@ -70,8 +67,8 @@ class MissingLink(UnreadableInput):
 def checked(dataset: Any) -> Any:
     """Return the dataset after making sure that its numbers are really in the file(s).
 
-    HDF5 fills what is missing with zeros without a word: sources of a virtual dataset that were not copied, and
-    chunks that a damaged header promises (which may be terabytes).
+    HDF5 fills what is missing with zeros without a word: sources of a virtual dataset that were not copied,
+    and chunks that a damaged header promises (which may be terabytes).
     """
     name = dataset.name
     if dataset.is_virtual:

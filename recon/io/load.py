@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rayfold.recon.data import Scan
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.io.assemble import with_pixel_size
-from rayfold.recon.io.files import Rows, parse_rows
+from rayfold.recon.io.files import BadOption, Rows, parse_rows
 from rayfold.recon.io.sidecar import Geometry, find_sidecar, read_sidecar
 
 Reader = Callable[[Path, Geometry, Rows], Scan]
@@ -47,8 +47,8 @@ def load(
     Parameters
     ----------
     path : str or Path
-        Data Exchange or NXtomo HDF5, rayfold HDF5, Helsinki .mat, MRC, TIFF (a file, or a folder of projections), or
-        arrays (.npz, .npy, .mat, other HDF5) with a geometry.
+        Data Exchange, NXtomo or rayfold HDF5, Helsinki .mat, MRC, TIFF (a file or a folder of
+        projections), or arrays (.npz, .npy, .mat, other HDF5) with a geometry.
     center : float, optional
         Detector column (from 0) onto which the rotation axis projects.
     mu_water : float, optional
@@ -58,15 +58,15 @@ def load(
     sense : {"ccw", "cw"}, optional
         Turning sense of the angles; "cw" changes their sign.
     geometry : str, Path or mapping, optional
-        What the file does not say, as a TOML file or its content (see `rayfold.recon.io.sidecar.Geometry`). By
-        default a .toml file of the same name, next to the data.
+        What the file does not say, as a TOML file or its content (see `rayfold.recon.io.sidecar.Geometry`).
+        By default a .toml file of the same name, next to the data.
     pixel_size : float, optional
         Detector bin distance in mm.
 
     Returns
     -------
     Scan
-        As measured, with the flats and darks of the file; `rayfold.recon.preprocess.prepare` makes it attenuation.
+        As measured, with the flats and darks; `rayfold.recon.preprocess.prepare` makes it attenuation.
 
     Raises
     ------
@@ -88,10 +88,7 @@ def load(
     ((4, 6), 'px')
     """
     path = Path(path)
-    options = Geometry.from_mapping(
-        {k: v for k, v in {"center": center, "mu_water": mu_water, "sense": sense}.items() if v is not None},
-        "load",
-    )
+    options = _options(center=center, mu_water=mu_water, sense=sense)
     wanted = parse_rows(rows)
     read = _reader(path)
     try:
@@ -101,6 +98,13 @@ def load(
             raise
         raise type(error)(f"{path.name}: {error}") from error
     return scan if pixel_size is None else with_pixel_size(scan, pixel_size)
+
+
+def _options(**given: float | str | None) -> Geometry:
+    try:
+        return Geometry.from_mapping({k: v for k, v in given.items() if v is not None}, "load")
+    except InconsistentInput as error:
+        raise BadOption(str(error)) from None
 
 
 def _stated(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> Geometry:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rayfold.operators.geometry import FanBeam, ParallelBeam, VectorBeam
 from rayfold.recon.data import Scan
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
@@ -64,6 +62,7 @@ def write_scan(path: str | Path, scan: Scan, *, force: bool = False) -> Path:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> scan = Scan(np.ones((3, 8), np.float32), ParallelBeam.evenly(3, 8), "attenuation", unit="px")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     read_scan(write_scan(f"{folder}/scan.h5", scan)).beam == scan.beam
@@ -110,6 +109,7 @@ def read_scan(path: str | Path) -> Scan:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> scan = Scan(np.ones((3, 8)), ParallelBeam.evenly(3, 8), "attenuation", history=("neglog",))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     read_scan(write_scan(f"{folder}/scan.h5", scan)).history
@@ -138,9 +138,9 @@ def read_rayfold(path: Path, geometry: Geometry, rows: Rows) -> Scan:
                 if dataset is None
                 else arrange(checked(dataset), default_axes(dataset.ndim, name), rows, name)
             )
-        plain = {name: _plain(file.attrs[name]) for name in PLAIN if name in file.attrs}
-        lists = {name: tuple(text(item) for item in file.attrs[name]) for name in LISTS}
-        scan = Scan(beam=_beam(file["beam"]), **arrays, **plain, **lists)
+        plain: dict[str, Any] = {name: _plain(file.attrs[name]) for name in PLAIN if name in file.attrs}
+        lists: dict[str, Any] = {name: tuple(text(item) for item in file.attrs[name]) for name in LISTS}
+        scan = Scan(beam=_beam(file["beam"]), **(arrays | plain | lists))
     return with_options(scan, geometry)
 
 

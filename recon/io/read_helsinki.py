@@ -1,6 +1,6 @@
-"""MATLAB files of the Helsinki CT laboratory (``CtDataFull``, ``CtDataLimited``): flat fan beam, already -log.
+"""MATLAB files of the Helsinki CT laboratory (``CtDataFull``, ``CtDataLimited``): fan beam, already -log.
 
-At angle b the source is at ``SOD * (sin b, -cos b)`` and the detector along ``(cos b, sin b)``: our convention.
+At angle b the source is at ``SOD * (sin b, -cos b)``, the detector along ``(cos b, sin b)``: our convention.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def read_mrc(path: Path, geometry: Geometry, rows: Rows) -> Scan:
     start, needed = HEADER_BYTES + extended, views * n_rows * cols * dtype.itemsize
     if size < start + needed:
         raise UnreadableInput(
-            f"{path.name} holds {size} bytes but its header promises {start + needed}; it is truncated, copy it again"
+            f"{path.name} is truncated: {size} bytes of {start + needed} in its header; copy it again"
         )
     stack = np.memmap(path, dtype, "r", start, (views, n_rows, cols))
     axes = parse_axes(geometry.axes) if geometry.axes else AXES

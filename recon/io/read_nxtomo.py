@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.data import Scan
+from rayfold.recon.data import Scan, ScanKind
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.io.assemble import assemble
 from rayfold.recon.io.files import AXES, Rows, arrange, parse_axes
@@ -28,6 +28,15 @@ class _Parts(NamedTuple):
     data: Any
     detector: Any
     entry: Any
+
+
+class _Frames(NamedTuple):
+    """The frames sorted by what they show, and the position of the flats among the views."""
+
+    views: Array
+    flat: Array | None = None
+    dark: Array | None = None
+    flat_views: Array | None = None
 
 
 def is_nxtomo(file: Any) -> bool:
@@ -57,43 +66,36 @@ def read_nxtomo(path: Path, geometry: Geometry, rows: Rows) -> Scan:
     with open_hdf5(path, "NXtomo") as file:
         parts = _parts(file)
         key = values(parts.detector, "image_key")
-        angles, notes = None, ()
-        if not geometry.states_angles:
-            angles, notes = _angles(parts)
+        angles, notes = (None, ()) if geometry.states_angles else _angles(parts)
         axes = _axes(parts.data, geometry, None if angles is None else len(angles))
         stated = geometry.over(_facts(parts))
+        kind: ScanKind | None = None
         if key is None:
-            data, flat, dark, flat_views = (
-                arrange(checked(parts.data), axes, rows, parts.data.name),
-                None,
-                None,
-                None,
-            )
+            frames = _Frames(arrange(checked(parts.data), axes, rows, parts.data.name))
             if stated.kind is None and stated.open_beam is None:
+                kind = "attenuation"
                 notes = (*notes, "no open-beam frames: the numbers are taken as attenuation")
-            kind = None if stated.open_beam is not None else "attenuation"
         else:
             key = np.asarray(key).ravel()
-            data, flat, dark, flat_views = _split(parts.data, key, axes, rows)
-            kind = None if flat is None else "counts"
+            frames = _split(parts.data, key, axes, rows)
             if angles is not None and len(angles) == len(key):
                 angles = angles[key == VIEW]
     return assemble(
         path,
         "NXtomo",
-        data,
+        frames.views,
         stated,
         angles=angles,
-        kind=kind,  # type: ignore[arg-type]
-        flat=flat,
-        dark=dark,
-        flat_views=flat_views,
+        kind=kind,
+        flat=frames.flat,
+        dark=frames.dark,
+        flat_views=frames.flat_views,
         notes=notes,
     )
 
 
-def _places(file: Any) -> Iterator[tuple[Any, Any, str]]:
-    """Candidates ``(entry, group, name)`` of the frames, the standard ones first, links not yet followed."""
+def _places(file: Any) -> Iterator[tuple[Any, Any]]:
+    """Candidates ``(entry, group)`` that hold the frames, the standard ones first, links not yet followed."""
     import h5py
 
     def groups(node: Any) -> list[Any]:
@@ -115,15 +117,15 @@ def _places(file: Any) -> Iterator[tuple[Any, Any, str]]:
                     if keyed
                     else "rotation_angle" in list(detector) or "sample" in entry
                 ):
-                    yield entry, detector, "data"
+                    yield entry, detector
 
 
 def _parts(file: Any) -> _Parts:
     """The first acquisition with image frames; absent linked files count only if nothing else is there."""
     missing: MissingLink | None = None
-    for entry, detector, name in _places(file):
+    for entry, detector in _places(file):
         try:
-            data = find(detector, name)
+            data = find(detector, "data")
         except MissingLink as error:
             missing = missing or error
             continue
@@ -173,10 +175,8 @@ def _axes(data: Any, geometry: Geometry, n_angles: int | None) -> tuple[str, ...
     return AXES
 
 
-def _split(
-    data: Any, key: Array, axes: tuple[str, ...], rows: Rows
-) -> tuple[Array, Array | None, Array | None, Array | None]:
-    """Views, flats, darks, and the position of the flats among the views."""
+def _split(data: Any, key: Array, axes: tuple[str, ...], rows: Rows) -> _Frames:
+    """Sort the frames by `image_key`."""
     if axes[0] != "views" or len(key) != data.shape[0]:
         raise InconsistentInput(
             f"image_key marks {len(key)} frames but the data hold {data.shape[0]}; the file is incomplete"
@@ -187,7 +187,7 @@ def _split(
     def take(kind: int) -> Array | None:
         # whole runs: HDF5 reads a range far faster than a list of frames
         blocks = [
-            arrange(_Frames(data, int(run[0]), int(run[-1]) + 1), axes, rows, data.name)
+            arrange(_Range(data, int(run[0]), int(run[-1]) + 1), axes, rows, data.name)
             for run in runs
             if key[run[0]] == kind
         ]
@@ -200,10 +200,10 @@ def _split(
     position = None
     if flat is not None:
         position = np.cumsum(key == VIEW)[key == FLAT] - 0.5
-    return views, flat, take(DARK), position
+    return _Frames(views, flat, take(DARK), position)
 
 
-class _Frames:
+class _Range:
     """A range of frames of a dataset, read when indexed."""
 
     def __init__(self, data: Any, start: int, stop: int) -> None:

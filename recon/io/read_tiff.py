@@ -73,7 +73,7 @@ def _stack(path: Path) -> Array:
         page = _page(file) if k else first
         if page.shape != first.shape:
             raise InconsistentInput(
-                f"{file.name} is {page.shape} but {files[0].name} is {first.shape}; remove what is not a projection"
+                f"{file.name} is {page.shape} but {files[0].name} {first.shape}; remove what is no projection"
             )
         stack[k] = page
     return stack

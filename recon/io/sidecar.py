@@ -37,8 +37,8 @@ class Geometry:
     beam : {"parallel", "fan", "curved-fan"}
         Parallel by default.
     angles_deg : sequence of float
-        One angle per view in degrees. Alternatives: `step_deg` (from `first_deg`, 0 by default), `span_deg` (from
-        `first_deg`, evenly, the end excluded), or `angles`.
+        One angle per view in degrees. Alternatives: `step_deg` (from `first_deg`, 0 by default), `span_deg`
+        (from `first_deg`, evenly, the end excluded), or `angles`.
     angles : str
         Name of an array of the file, or of a .npy or text file next to it; in `angles_unit`, "deg" or "rad".
     sense : {"ccw", "cw"}
@@ -129,7 +129,7 @@ class Geometry:
             hidden["detector_offset"] = None
         if self.detector_offset is not None:
             hidden["center"] = None
-        return replace(facts, **(hidden | mine))  # type: ignore[arg-type]
+        return replace(facts, **(hidden | mine))
 
     @property
     def states_angles(self) -> bool:
