@@ -1,6 +1,6 @@
 """The detector column of the rotation axis, from the data.
 
-Over a full turn every ray is measured twice, from opposite sides: the axis is where both agree, parallel or fan.
+Over a full turn every ray, parallel or fan, is measured from both ends: the axis is where the two agree.
 Over half a turn of a parallel beam: Vo's Fourier method (Opt. Express 22, 19078, 2014) from Algotom.
 """
 
@@ -121,12 +121,12 @@ def _search(beam: ParallelBeam | FanBeam) -> Callable[[Array, Any], float]:
         return _by_opposite_rays
     if isinstance(beam, FanBeam):
         raise ValueError(
-            f"the axis of a fan beam is found from a full turn, this scan covers {math.degrees(span):.0f} deg; "
+            f"the axis of a fan beam is found from a full turn, not from {math.degrees(span):.0f} deg; "
             "give center as a column"
         )
     if span < math.radians(170):
         raise ValueError(
-            f"the axis is found from half a turn or more, this scan covers {math.degrees(span):.0f} degrees; "
+            f"the axis is found from half a turn or more, not from {math.degrees(span):.0f} deg; "
             "give center as a column"
         )
     return _by_vo
@@ -181,18 +181,18 @@ def _by_opposite_rays(sinogram: Array, beam: ParallelBeam | FanBeam) -> float:
             bend = below - 2 * here + above
             return float(candidates[best] + (0.5 * step * (below - above) / bend if bend > 0 else 0.0))
         middle, step = float(candidates[best]), max(step / 4, 0.25)
-        candidates = middle + step * np.arange(-8.0, 9.0)
+        candidates = np.asarray(middle + step * np.arange(-8.0, 9.0))
 
 
 def _mismatch(smooth: Array, angles: Array, beam: ParallelBeam | FanBeam, column: float) -> float:
     """Squared difference of opposite rays over their squares, when the axis were on `column`."""
     from scipy.ndimage import map_coordinates
 
-    columns = np.arange(beam.n_cols)
+    columns: Array = np.arange(beam.n_cols)
     opposite = 2 * column - columns
     seen = (opposite >= 0) & (opposite <= beam.n_cols - 1)
     columns, opposite = columns[seen], opposite[seen]
-    gamma = np.zeros(len(columns))
+    gamma: Array = np.zeros(len(columns))
     if isinstance(beam, FanBeam):
         along = (columns - column) * beam.pitch / beam.source_to_detector
         gamma = along if beam.curved else np.arctan(along)

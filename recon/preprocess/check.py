@@ -68,7 +68,7 @@ def check(scan: Scan) -> Scan:
     if dead.mean() > MOST_DEAD:
         raise InconsistentInput(
             f"{name}: {dead.sum()} of {dead.size} detector pixels are dead ({100 * dead.mean():.1f} %, "
-            f"at most {100 * MOST_DEAD:.0f} % can be mended); check the detector or the flats, or cut them away"
+            f"at most {100 * MOST_DEAD:.0f} % can be mended); check detector and flats, or cut them away"
         )
     lines = np.isfinite(scan.data).any(axis=-1) | dead.all(axis=-1)
     if not lines.all():
@@ -83,8 +83,8 @@ def dead_pixels(scan: Scan) -> Array:
     """Detector pixels without information: ``([rows,] cols)``, True where dead.
 
     Dead are pixels that are not finite in most views, that see no open beam, or that never change although
-    their neighbours do. Noise-free and masked data also have pixels that never change (air is exactly 0): where
-    the edge of the detector is constant, constancy proves nothing.
+    their neighbours do. Noise-free and masked data also have pixels that never change (air is exactly 0):
+    where the edge of the detector is constant, constancy proves nothing.
     """
     data = scan.data
     dead: Array = np.isfinite(data).mean(axis=0) < 0.5
@@ -96,8 +96,7 @@ def dead_pixels(scan: Scan) -> Array:
     stuck = constant & (data[0] <= 0) if scan.kind != "attenuation" else np.zeros_like(constant)
     plain = constant & ~stuck
     noise_free = plain[..., :1] | plain[..., -1:]
-    dead = dead | stuck | (plain & ~noise_free)
-    return dead
+    return np.asarray(dead | stuck | (plain & ~noise_free))
 
 
 def _blind(flat: Array, dark: Array | None) -> Array:

@@ -68,8 +68,8 @@ def _rows_filled(frames: Array, good: Array) -> Array:
     """Detector rows without any good pixel become their nearest good row; a frame without one stays."""
     if frames.ndim == 2:
         return frames
-    alive = good.any(axis=-1)
-    for frame, usable in zip(frames, alive, strict=True):
+    for frame, valid in zip(frames, good, strict=True):
+        usable = valid.any(axis=-1)
         if usable.any() and not usable.all():
             rows = np.flatnonzero(usable)
             nearest = rows[np.abs(rows[None] - np.flatnonzero(~usable)[:, None]).argmin(axis=1)]

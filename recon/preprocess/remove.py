@@ -23,15 +23,15 @@ CURE = 'this step needs Algotom; install it with: pip install "rayfold[preproces
 
 
 def remove_zingers(scan: Scan, *, threshold: float | None = None, size: int = 2) -> Scan:
-    """Replace single values far brighter than their neighbours in view and column (direct hits of the sensor).
+    """Replace single values far brighter than their neighbours in view and column (hits on the sensor itself).
 
     Parameters
     ----------
     scan : Scan
         Of any kind; attenuation is judged by its transmission, where a zinger is bright.
     threshold : float, optional
-        Excess over the mean of the neighbours, relative to it; by default 0.08, or six times the scan's own noise
-        where that is more.
+        Excess over the mean of the neighbours, relative to it; by default 0.08, or six times the scan's own
+        noise where that is more.
     size : int
         Largest width of a zinger in bins.
 
@@ -83,10 +83,10 @@ def remove_rings(scan: Scan, *, method: str = "sorting", **options: float) -> Sc
     scan : Scan
         Transmission or attenuation.
     method : {"sorting", "all", "filtering", "fitting", "dead"}
-        "sorting" for partial stripes, "all" for every kind (three methods in turn), "filtering" and "fitting" for
-        smooth ones, "dead" for blind or fluctuating pixels.
+        "sorting" for partial stripes, "all" for every kind (three methods in turn), "filtering" and "fitting"
+        for smooth ones, "dead" for blind or fluctuating pixels.
     **options
-        Passed to Algotom's function of that method, as ``size`` or ``snr``; an unknown name is an error there.
+        Passed to Algotom's function of that method, as ``size``; an unknown name is an error.
 
     Returns
     -------
@@ -127,9 +127,8 @@ def _sinograms(data: Array) -> list[Array]:
 
 def _noise(bright: Array, size: int) -> float:
     """Relative deviation of a value from the mean of its neighbours, robust against outliers."""
-    around = (
-        sum(np.roll(bright, shift, (0, 1)) for shift in ((size, 0), (-size, 0), (0, size), (0, -size))) / 4
-    )
+    shifts = ((size, 0), (-size, 0), (0, size), (0, -size))
+    around: Array = np.mean([np.roll(bright, shift, (0, 1)) for shift in shifts], axis=0)
     part = (bright - around)[around > 0] / around[around > 0]
     return float(1.4826 * np.median(np.abs(part - np.median(part)))) if part.size else 0.0
 
