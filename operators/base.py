@@ -1,0 +1,438 @@
+"""The one class an operator author extends, and the operators that come for free from it.
+
+An operator is a frozen dataclass with one method, `apply`, on batched NumPy or CuPy buffers. Calling it with a NumPy,
+CuPy, torch or JAX array of any leading batch axes, its adjoint, algebra, gradients of any order, forward mode, vmap
+and jit all follow (`dispatch`, `bridge_torch`, `bridge_jax`).
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from . import dispatch
+from .geometry import digest
+
+Array = Any  # NumPy, CuPy, torch or JAX; what goes in comes out
+
+
+class LinearOperator(abc.ABC):
+    """A linear map between arrays of fixed trailing shapes.
+
+    Attributes
+    ----------
+    in_shape, out_shape : tuple of int
+        Shapes of one input and one output; leading axes of the arrays are batch axes.
+    field : {"real", "complex"}
+        A complex operator promotes real input; a real one maps complex input part by part.
+    nonnegative : bool
+        All entries of the matrix are >= 0; gives solvers a cheap step size.
+
+    Notes
+    -----
+    An operator that holds arrays (geometry vectors, weights, maps) names them in `operands` and returns from
+    `structure` the same operator without them: arrays are run-time inputs, never part of a compiled program.
+    `bind` puts arrays of the caller's own graph in their place; `tangent` is their derivative.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Flip(LinearOperator):
+    ...     n: int
+    ...     in_shape = out_shape = property(lambda self: (self.n,))
+    ...
+    ...     def apply(self, x, out, *, adjoint):
+    ...         out[...] = x[:, ::-1]
+    >>> Flip(3)(np.array([1.0, 2.0, 3.0]))
+    array([3., 2., 1.])
+    """
+
+    field: Literal["real", "complex"] = "real"
+    nonnegative: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def in_shape(self) -> tuple[int, ...]:
+        """Trailing shape of an input."""
+
+    @property
+    @abc.abstractmethod
+    def out_shape(self) -> tuple[int, ...]:
+        """Trailing shape of an output."""
+
+    @abc.abstractmethod
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        """Write A(x), or A.H(x), into `out`: C-contiguous NumPy or CuPy buffers ``(batch, *shape)``.
+
+        `operands` arrive as NumPy or CuPy arrays of their own shape, or with the batch axis in front.
+        """
+
+    @property
+    def operands(self) -> Mapping[str, Array]:
+        """Arrays the operator depends on, by name."""
+        return {}
+
+    @property
+    def operand_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of one (unbatched) operand, by name; a structure states it without holding the arrays."""
+        return {name: tuple(value.shape) for name, value in self.operands.items()}
+
+    @property
+    def structure(self) -> LinearOperator:
+        """The operator without its operands: hashable, comparable, small."""
+        return self
+
+    def tangent(self, x: Array, directions: Mapping[str, Array], *, adjoint: bool) -> Array:
+        """Derivative of ``A(x)`` (of ``A.H(x)``) when the operands move in `directions`.
+
+        Called on an operator whose operands are arrays of the caller's graph; written with differentiable calls,
+        so that second derivatives come by themselves. `directions` holds only the operands that move.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no derivative with respect to {', '.join(directions)}; "
+            "detach that operand, or differentiate with respect to the input only"
+        )
+
+    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
+        """Apply to an array of any supported library; composites override this, authors do not."""
+        return dispatch.call(self, x, adjoint=adjoint)
+
+    def __call__(self, x: Array, **operands: Array) -> Array:
+        """Apply to ``(..., *in_shape)``; keyword arrays replace operands for this call."""
+        return self.bind(**operands).evaluate(x, adjoint=False) if operands else self.evaluate(x, adjoint=False)
+
+    def bind(self, **operands: Array) -> LinearOperator:
+        """The same structure with operands from the caller's graph: leaves, batched or not."""
+        known = self.operand_shapes
+        for name in operands:
+            if name not in known:
+                have = ", ".join(known) or "none"
+                raise TypeError(f"{type(self).__name__} has no operand {name!r}; it has: {have}")
+        own = self.operands if len(operands) < len(known) else {}
+        return Bound(self.structure, {name: operands[name] if name in operands else own[name] for name in known})
+
+    @property
+    def H(self) -> LinearOperator:
+        """Adjoint (conjugate transpose); ``A.H.H is A``."""
+        return Adjoint(self)
+
+    @property
+    def gram(self) -> LinearOperator:
+        """``A.H @ A``; operators that know a faster way override it."""
+        return self.H @ self
+
+    def __matmul__(self, other: Any) -> Any:
+        """Compose two operators, or apply to an array."""
+        return Composed.of(self, other) if isinstance(other, LinearOperator) else self(other)
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        return Sum.of(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __sub__(self, other: LinearOperator) -> LinearOperator:
+        return Sum.of(self, -1 * other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __neg__(self) -> LinearOperator:
+        return Scaled(self, -1.0)
+
+    def __mul__(self, scalar: complex) -> LinearOperator:
+        return Scaled(self, scalar) if isinstance(scalar, int | float | complex) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scalar: complex) -> LinearOperator:
+        return Scaled(self, 1 / scalar) if isinstance(scalar, int | float | complex) else NotImplemented
+
+    def __getitem__(self, rows: Any) -> LinearOperator:
+        """Only some entries along the first output axis (views, shots): ordered subsets."""
+        return Select(self.out_shape, _positions(rows, self.out_shape[0])) @ self
+
+    @cached_property
+    def _key(self) -> tuple[Any, ...]:
+        own = () if self.structure is self else (self.structure,)
+        return (type(self), own, tuple((name, digest(np.asarray(v))) for name, v in self.operands.items()))
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other) or not self.operands:
+            return self is other
+        return self._key == other._key  # type: ignore[attr-defined, no-any-return]
+
+    def __hash__(self) -> int:
+        return hash(self._key) if self.operands else id(self)
+
+    def norm(self, n_iterations: int = 30, *, seed: int = 0) -> float:
+        """Largest singular value by power iteration from a seeded start (from below, about 1 % after 30)."""
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal(self.in_shape)
+        if self.field == "complex":
+            x = x + 1j * rng.standard_normal(self.in_shape)
+        x = x.astype(np.complex64 if self.field == "complex" else np.float32)
+        value = 0.0
+        for _ in range(n_iterations):
+            size = float(np.linalg.norm(x))
+            if size == 0:
+                return 0.0
+            x = self.gram(x / np.float32(size))
+            value = math.sqrt(float(np.linalg.norm(x)))
+        return value
+
+    def norm_bound(self) -> float:
+        """Upper bound of the norm of a non-negative operator, ``sqrt(max(A 1) * max(A.H 1))``: two applications."""
+        if not self.nonnegative:
+            raise ValueError(f"{type(self).__name__} may have negative entries; use norm() for its size")
+        rows = self(np.ones(self.in_shape, np.float32))
+        cols = self.H(np.ones(self.out_shape, np.float32))
+        return math.sqrt(float(rows.max()) * float(cols.max())) if rows.size and cols.size else 0.0
+
+    def dense(self, dtype: Any = np.float64) -> Any:
+        """The matrix, ``(prod(out_shape), prod(in_shape))``; for tests and very small operators."""
+        n = math.prod(self.in_shape)
+        rows = self(np.eye(n, dtype=dtype).reshape(n, *self.in_shape))
+        return rows.reshape(n, -1).T
+
+
+def _positions(rows: Any, n: int) -> tuple[int, ...]:
+    picked = np.arange(n)[rows]
+    return tuple(int(i) for i in np.atleast_1d(picked))
+
+
+def _same(what: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    if tuple(a) != tuple(b):
+        raise ValueError(f"cannot {what}: shapes {tuple(a)} and {tuple(b)} differ")
+
+
+@dataclass(frozen=True, eq=False)
+class Bound(LinearOperator):
+    """A structure with the operands to use: arrays of any library, with or without batch axes."""
+
+    base: LinearOperator
+    values: Mapping[str, Array]
+
+    in_shape = property(lambda self: self.base.in_shape)  # type: ignore[assignment]
+    out_shape = property(lambda self: self.base.out_shape)  # type: ignore[assignment]
+    field = property(lambda self: self.base.field)  # type: ignore[assignment]
+    nonnegative = property(lambda self: self.base.nonnegative)  # type: ignore[assignment]
+    operands = property(lambda self: self.values)  # type: ignore[assignment]
+    operand_shapes = property(lambda self: self.base.operand_shapes)  # type: ignore[assignment]
+    structure = property(lambda self: self.base)  # type: ignore[assignment]
+
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        self.base.apply(x, out, adjoint=adjoint, **operands)
+
+    def tangent(self, x: Array, directions: Mapping[str, Array], *, adjoint: bool) -> Array:
+        return type(self.base).tangent(self, x, directions, adjoint=adjoint)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Composite(LinearOperator):
+    """An operator made of others: it evaluates them in the caller's own library."""
+
+    parts: tuple[LinearOperator, ...]
+
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        out[...] = self.evaluate(x, adjoint=adjoint)
+
+    @property
+    def field(self) -> Literal["real", "complex"]:  # type: ignore[override]
+        """Complex as soon as one part is."""
+        return "complex" if any(part.field == "complex" for part in self.parts) else "real"
+
+    @property
+    def nonnegative(self) -> bool:  # type: ignore[override]
+        """Sums and products of non-negative matrices are non-negative."""
+        return all(part.nonnegative for part in self.parts)
+
+    def bind(self, **operands: Array) -> LinearOperator:
+        """Refused: bind the part that holds the operand, then compose."""
+        raise TypeError(f"{type(self).__name__} holds no operands; bind the part that does, then compose")
+
+
+@dataclass(frozen=True)
+class Adjoint(Composite):
+    """The adjoint of an operator."""
+
+    op: LinearOperator
+
+    in_shape = property(lambda self: self.op.out_shape)  # type: ignore[assignment]
+    out_shape = property(lambda self: self.op.in_shape)  # type: ignore[assignment]
+    parts = property(lambda self: (self.op,))  # type: ignore[assignment]
+    H = property(lambda self: self.op)  # type: ignore[assignment]
+
+    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
+        return self.op.evaluate(x, adjoint=not adjoint)
+
+    def bind(self, **operands: Array) -> LinearOperator:
+        return self.op.bind(**operands).H
+
+
+@dataclass(frozen=True)
+class Composed(Composite):
+    """A product of operators, the last applied first."""
+
+    parts: tuple[LinearOperator, ...]
+
+    @classmethod
+    def of(cls, *factors: LinearOperator) -> LinearOperator:
+        """Compose, flattening products and dropping identities."""
+        flat: list[LinearOperator] = []
+        for factor in factors:
+            flat.extend(factor.parts if isinstance(factor, Composed) else [factor])
+        for left, right in pairwise(flat):
+            _same(f"compose {type(left).__name__} @ {type(right).__name__}", left.in_shape, right.out_shape)
+        kept = [op for op in flat if not isinstance(op, Identity)] or flat[:1]
+        return kept[0] if len(kept) == 1 else cls(tuple(kept))
+
+    in_shape = property(lambda self: self.parts[-1].in_shape)  # type: ignore[assignment]
+    out_shape = property(lambda self: self.parts[0].out_shape)  # type: ignore[assignment]
+
+    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
+        for part in self.parts if adjoint else self.parts[::-1]:
+            x = part.evaluate(x, adjoint=adjoint)
+        return x
+
+    @property
+    def gram(self) -> LinearOperator:
+        first = self.parts[0]
+        rest = self.parts[1:]
+        return Composed.of(*(part.H for part in reversed(rest)), first.gram, *rest)
+
+
+@dataclass(frozen=True)
+class Sum(Composite):
+    """A sum of operators of the same shapes."""
+
+    parts: tuple[LinearOperator, ...]
+
+    @classmethod
+    def of(cls, *terms: LinearOperator) -> LinearOperator:
+        """Add, flattening nested sums."""
+        flat: list[LinearOperator] = []
+        for term in terms:
+            _same("add operators (inputs)", terms[0].in_shape, term.in_shape)
+            _same("add operators (outputs)", terms[0].out_shape, term.out_shape)
+            flat.extend(term.parts if isinstance(term, Sum) else [term])
+        return cls(tuple(flat))
+
+    in_shape = property(lambda self: self.parts[0].in_shape)  # type: ignore[assignment]
+    out_shape = property(lambda self: self.parts[0].out_shape)  # type: ignore[assignment]
+
+    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
+        total = self.parts[0].evaluate(x, adjoint=adjoint)
+        for part in self.parts[1:]:
+            total = total + part.evaluate(x, adjoint=adjoint)
+        return total
+
+
+@dataclass(frozen=True)
+class Scaled(Composite):
+    """An operator times a number."""
+
+    op: LinearOperator
+    scalar: complex
+
+    in_shape = property(lambda self: self.op.in_shape)  # type: ignore[assignment]
+    out_shape = property(lambda self: self.op.out_shape)  # type: ignore[assignment]
+    parts = property(lambda self: (self.op,))  # type: ignore[assignment]
+
+    @property
+    def field(self) -> Literal["real", "complex"]:  # type: ignore[override]
+        return "complex" if isinstance(self.scalar, complex) else self.op.field
+
+    @property
+    def nonnegative(self) -> bool:  # type: ignore[override]
+        return self.op.nonnegative and not isinstance(self.scalar, complex) and self.scalar >= 0
+
+    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
+        factor = self.scalar.conjugate() if adjoint else self.scalar
+        return self.op.evaluate(x, adjoint=adjoint) * factor
+
+
+@dataclass(frozen=True)
+class Stack(Composite):
+    """Operators on the same input, their outputs joined along the first output axis."""
+
+    parts: tuple[LinearOperator, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("Stack needs at least one operator")
+        for part in self.parts:
+            _same("stack operators (inputs)", self.parts[0].in_shape, part.in_shape)
+            _same("stack operators (trailing output axes)", self.parts[0].out_shape[1:], part.out_shape[1:])
+
+    in_shape = property(lambda self: self.parts[0].in_shape)  # type: ignore[assignment]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (sum(part.out_shape[0] for part in self.parts), *self.parts[0].out_shape[1:])
+
+    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
+        axis = -len(self.out_shape)
+        if not adjoint:
+            return dispatch.namespace(x).concat([part.evaluate(x, adjoint=False) for part in self.parts], axis=axis)
+        dispatch.check(self, x, adjoint=True)
+        total, start = None, 0
+        for part in self.parts:
+            stop = start + part.out_shape[0]
+            cut = (..., slice(start, stop), *(slice(None),) * (len(self.out_shape) - 1))
+            term = part.evaluate(x[cut], adjoint=True)
+            total = term if total is None else total + term
+            start = stop
+        return total
+
+
+@dataclass(frozen=True)
+class Identity(LinearOperator):
+    """Leaves its input as it is."""
+
+    shape: tuple[int, ...]
+    nonnegative = True
+
+    in_shape = property(lambda self: self.shape)  # type: ignore[assignment]
+    out_shape = property(lambda self: self.shape)  # type: ignore[assignment]
+    H = property(lambda self: self)  # type: ignore[assignment]
+
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        out[...] = x
+
+    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
+        dispatch.check(self, x, adjoint=adjoint)
+        return x
+
+
+@dataclass(frozen=True)
+class Select(LinearOperator):
+    """Picks entries along the first axis; the adjoint puts them back and adds repeated ones."""
+
+    shape: tuple[int, ...]
+    rows: tuple[int, ...] = field(repr=False)
+    nonnegative = True
+
+    in_shape = property(lambda self: self.shape)  # type: ignore[assignment]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.shape[1:])
+
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        rows = list(self.rows)
+        if not adjoint:
+            out[...] = x[:, rows]
+            return
+        out[...] = 0
+        if len(set(rows)) == len(rows):
+            out[:, rows] = x
+        else:
+            for i, row in enumerate(rows):
+                out[:, row] += x[:, i]

@@ -1,0 +1,149 @@
+"""Operators on JAX arrays: jit, grad, jvp, linear_transpose, vmap, of every order. The only jax here.
+
+One primitive, linear in its first argument; kernels run in place on XLA's buffers through `buffer_callback`. JAX
+transposes (A^T) where the adjoint conjugates (A^H), hence the two conjugations in the transpose rule.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.buffer_callback import buffer_callback
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from . import dispatch
+
+if TYPE_CHECKING:
+    from .base import LinearOperator
+
+Array = Any
+_apply = Primitive("rayfold_apply")
+
+
+def call(op: LinearOperator, x: Array, adjoint: bool) -> Array:
+    """Apply an operator, or its adjoint, to a JAX array or tracer."""
+    kind = dispatch.working(op, str(x.dtype))
+    if op.field == "real" and kind.startswith("complex"):
+        parts = _bind(op, jnp.stack([x.real, x.imag]), adjoint)
+        return jax.lax.complex(parts[0], parts[1])
+    y = _bind(op, x.astype(kind), adjoint)
+    return y if kind.startswith("complex") else y.astype(x.dtype)
+
+
+def _bind(op: LinearOperator, x: Array, adjoint: bool) -> Array:
+    values, packed = [], []
+    for name, value in op.operands.items():
+        if dispatch.library(type(value)) not in ("numpy", "jax"):
+            raise TypeError(f"operand {name} is a {dispatch.library(type(value))} array, the input a JAX array")
+        # without x64 JAX would round the operator's own float64 numbers: they travel as bits
+        pack = isinstance(value, np.ndarray) and value.dtype == np.float64 and not jax.config.jax_enable_x64
+        values.append(jnp.asarray(value.view(np.uint32).reshape(*value.shape, 2) if pack else value))
+        packed.append(pack)
+    return _apply.bind(x, *values, op=op.structure, adjoint=adjoint, packed=tuple(packed))
+
+
+def _out_shape(op: LinearOperator, x: Array, operands: tuple[Array, ...], adjoint: bool, packed: Any) -> Any:
+    shapes = {
+        name: jax.ShapeDtypeStruct(v.shape[:-1] if pack else v.shape, np.float64 if pack else v.dtype)
+        for name, v, pack in zip(op.operand_shapes, operands, packed, strict=True)
+    }
+    return dispatch.shape_of(op, x, adjoint, shapes)
+
+
+def _run(x: Array, *operands: Array, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]) -> Array:
+    def launch(ctx: Any, out: Any, x: Any, *operands: Any) -> None:
+        try:
+            stream = ctx.stream
+        except Exception:  # no stream on the CPU, and the type raised differs between versions
+            _fill(np, out, x, operands)
+            return
+        import cupy
+
+        with cupy.cuda.ExternalStream(stream):
+            _fill(cupy, out, x, operands)
+
+    def _fill(xp: Any, out: Any, x: Any, operands: Any) -> None:
+        arrays = [xp.asarray(v) for v in operands]
+        given = {
+            name: v.view(np.float64).reshape(v.shape[:-1]) if pack else v
+            for name, v, pack in zip(op.operand_shapes, arrays, packed, strict=True)
+        }
+        dispatch.run(op, xp, xp.asarray(x), xp.asarray(out), adjoint, given)
+
+    shape = _out_shape(op, x, operands, adjoint, packed)
+    if 0 in shape or 0 in x.shape:
+        return jnp.zeros(shape, x.dtype)
+    return buffer_callback(launch, jax.ShapeDtypeStruct(shape, x.dtype))(x, *operands)
+
+
+_apply.def_impl(partial(jax.jit, static_argnames=("op", "adjoint", "packed"))(_run))
+
+
+@_apply.def_abstract_eval
+def _abstract(x: Array, *operands: Array, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]) -> Any:
+    return jax.core.ShapedArray(_out_shape(op, x, operands, adjoint, packed), x.dtype)
+
+
+mlir.register_lowering(_apply, mlir.lower_fun(_run, multiple_results=False))
+
+
+def _jvp(primals: Any, tangents: Any, *, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]) -> Any:
+    x, *operands = primals
+    dx, *directions = tangents
+    y = _apply.bind(x, *operands, op=op, adjoint=adjoint, packed=packed)
+    dy = None
+    if type(dx) is not ad.Zero:
+        dy = _apply.bind(dx, *operands, op=op, adjoint=adjoint, packed=packed)
+    moving = {
+        name: d
+        for name, d, pack in zip(op.operand_shapes, directions, packed, strict=True)
+        if not pack and type(d) is not ad.Zero
+    }
+    if moving:
+        bound = _Bound(op, dict(zip(op.operand_shapes, operands, strict=True)))
+        step = bound.tangent(x, moving, adjoint=adjoint)
+        dy = step if dy is None else dy + step
+    return y, ad.Zero.from_primal_value(y) if dy is None else dy
+
+
+ad.primitive_jvps[_apply] = _jvp
+
+
+def _transpose(ct: Any, x: Any, *operands: Any, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]) -> Any:
+    none = [None] * len(operands)
+    if type(ct) is ad.Zero:
+        return [ad.Zero(x.aval), *none]
+    back = jnp.conj(_apply.bind(jnp.conj(ct), *operands, op=op, adjoint=not adjoint, packed=packed))
+    if back.shape != x.aval.shape:  # a batched operand had broadcast the input
+        extra = back.ndim - len(x.aval.shape)
+        back = back.sum(tuple(range(extra)))
+        back = back.sum(tuple(i for i, n in enumerate(x.aval.shape) if n != back.shape[i]), keepdims=True)
+    return [back, *none]
+
+
+ad.primitive_transposes[_apply] = _transpose
+
+
+def _batch(args: Any, dims: Any, *, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]) -> Any:
+    core = len(op.out_shape if adjoint else op.in_shape)
+    cores = [core, *(len(s) + pack for s, pack in zip(op.operand_shapes.values(), packed, strict=True))]
+    mapped = [d is not None for d in dims]
+    leads = [np.ndim(v) - c - m for v, c, m in zip(args, cores, mapped, strict=True)]
+    moved = []
+    for value, dim, lead, is_mapped in zip(args, dims, leads, mapped, strict=True):
+        if is_mapped:
+            value = jnp.moveaxis(value, dim, 0)
+            value = value.reshape(value.shape[0], *(1,) * (max(leads) - lead), *value.shape[1:])
+        moved.append(value)
+    return _apply.bind(*moved, op=op, adjoint=adjoint, packed=packed), 0
+
+
+batching.primitive_batchers[_apply] = _batch
+
+from .base import Bound as _Bound  # noqa: E402  (base imports dispatch, which loads this module on demand)
+

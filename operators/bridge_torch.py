@@ -1,0 +1,207 @@
+"""Operators on torch tensors: autograd of every order, forward mode, vmap and torch.compile. The only torch here.
+
+A torch custom op alone returns silent zeros under `torch.func.jvp`, and Dynamo refuses a Function with `jvp`; so
+eager code goes through `Apply` and compiled code through the custom op. Both call the same kernels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from . import dispatch, registry
+
+if TYPE_CHECKING:
+    from .base import LinearOperator
+
+_REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+_NAMES = {kind: str(kind).removeprefix("torch.") for kind in vars(torch).values() if isinstance(kind, torch.dtype)}
+_KINDS = {name: kind for kind, name in _NAMES.items()}
+
+
+def call(op: LinearOperator, x: Tensor, adjoint: bool) -> Tensor:
+    """Apply an operator, or its adjoint, to a tensor."""
+    kind = _KINDS[dispatch.working(op, _NAMES[x.dtype])]
+    if op.field == "real" and kind in _REAL:
+        parts = _primitive(op, torch.stack([x.real, x.imag]), adjoint)
+        return torch.complex(parts[0], parts[1])
+    y = _primitive(op, x.to(kind), adjoint)
+    return y if kind in _REAL else y.to(x.dtype)
+
+
+def _primitive(op: LinearOperator, x: Tensor, adjoint: bool) -> Tensor:
+    if isinstance(op, _Bound):
+        number, names = _number(op.base)
+        operands = [_tensor(name, op.values[name]) for name in names]
+    else:
+        number, names = _number(op)
+        operands = [_own(op, name) for name in names]
+    if torch.compiler.is_compiling():
+        return _apply(x, operands, number, adjoint)
+    return Apply.apply(x, number, adjoint, names, *operands)  # type: ignore[no-any-return]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _number(op: LinearOperator) -> tuple[int, tuple[str, ...]]:
+    """The structure's number and the names of its operands."""
+    return registry.handle(op), tuple(op.structure.operand_shapes)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _own(op: LinearOperator, name: str) -> Tensor:
+    """An operator's own operand as a tensor, copied once."""
+    kept: dict[str, Tensor] | None = op.__dict__.get("_tensors")
+    if kept is None:
+        kept = {}
+        object.__setattr__(op, "_tensors", kept)
+    if name not in kept:
+        kept[name] = _tensor(name, op.operands[name])
+    return kept[name]
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if dispatch.library(type(value)) != "numpy":
+        raise TypeError(f"operand {name} is a {dispatch.library(type(value))} array, the input a tensor; convert it")
+    return torch.tensor(value)
+
+
+def _shape(number: int, x: Tensor, adjoint: bool, operands: list[Tensor]) -> tuple[int, ...]:
+    op = registry.structure(number)
+    return dispatch.shape_of(op, x, adjoint, dict(zip(op.operand_shapes, operands, strict=True)))
+
+
+@torch.library.custom_op("rayfold::apply", mutates_args=())
+def _apply(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
+    structure = registry.structure(op)
+    out = torch.empty(_shape(op, x, adjoint, operands), dtype=x.dtype, device=x.device)
+    for name, value in zip(structure.operand_shapes, operands, strict=True):
+        if value.device not in (x.device, torch.device("cpu")):
+            raise ValueError(f"operand {name} is on {value.device}, the input on {x.device}; move one with .to()")
+    named = dict(zip(structure.operand_shapes, operands, strict=True))
+    if x.device.type == "cpu":
+        arrays = {name: _plain(value).numpy() for name, value in named.items()}
+        import numpy
+
+        dispatch.run(structure, numpy, _plain(x).numpy(), out.numpy(), adjoint, arrays)
+    elif x.device.type == "cuda":
+        try:
+            import cupy
+        except ImportError as error:
+            raise ImportError("CUDA tensors need CuPy: pip install 'rayfold[cuda12]' (or cuda13)") from error
+        stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(x.device).cuda_stream)
+        with cupy.cuda.Device(x.device.index), stream:
+            arrays = {k: cupy.asarray(_plain(v)) if v.is_cuda else _plain(v).numpy() for k, v in named.items()}
+            dispatch.run(structure, cupy, cupy.asarray(_plain(x)), cupy.asarray(out), adjoint, arrays)
+    else:
+        raise ValueError(f"operators run on 'cpu' and 'cuda' tensors, got one on {x.device}; move it with .cpu()")
+    return out
+
+
+def _plain(x: Tensor) -> Tensor:
+    """Dense memory without lazy conjugation or negation."""
+    return x.detach().resolve_conj().resolve_neg().contiguous()
+
+
+@_apply.register_fake
+def _(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
+    return x.new_empty(_shape(op, x, adjoint, operands))
+
+
+def _compiled_context(ctx: Any, inputs: Any, output: Any) -> None:
+    x, operands, ctx.op, ctx.adjoint = inputs
+    ctx.shape = x.shape
+    ctx.save_for_backward(*operands)
+
+
+def _compiled_backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+    operands = list(ctx.saved_tensors)
+    if any(value.requires_grad for value in operands):
+        raise NotImplementedError("torch.compile gives no gradient for operands yet; call without compile for that")
+    return _unbroadcast(_apply(g, operands, ctx.op, not ctx.adjoint), ctx.shape), [None] * len(operands), None, None
+
+
+_apply.register_autograd(_compiled_backward, setup_context=_compiled_context)
+
+
+def _unbroadcast(g: Tensor, shape: Any) -> Tensor:
+    return g if g.shape == shape else g.sum_to_size(shape)
+
+
+def _bound(number: int, names: tuple[str, ...], operands: tuple[Tensor, ...]) -> LinearOperator:
+    structure = registry.structure(number)
+    return structure if not names else _Bound(structure, dict(zip(names, operands, strict=True)))
+
+
+class Apply(torch.autograd.Function):
+    """The operator as a function with exact derivatives: linear in x, and in operands through `tangent`."""
+
+    @staticmethod
+    def forward(x: Tensor, number: int, adjoint: bool, names: tuple[str, ...], *operands: Tensor) -> Tensor:
+        return _apply(x, list(operands), number, adjoint)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, ctx.number, ctx.adjoint, ctx.names, *operands = inputs
+        ctx.shape = x.shape
+        ctx.save_for_backward(x, *operands)
+        ctx.save_for_forward(x, *operands)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        x, *operands = ctx.saved_tensors
+        if g is None:
+            return (None,) * (4 + len(operands))
+        gx = None
+        if ctx.needs_input_grad[0]:
+            gx = _unbroadcast(Apply.apply(g, ctx.number, not ctx.adjoint, ctx.names, *operands), ctx.shape)
+        moving = {n: i for i, n in enumerate(ctx.names) if ctx.needs_input_grad[4 + i]}
+        grads: list[Tensor | None] = [None] * len(operands)
+        if moving:
+
+            def derivative(*directions: Tensor) -> Tensor:
+                op = _bound(ctx.number, ctx.names, tuple(operands))
+                return op.tangent(x, dict(zip(moving, directions, strict=True)), adjoint=ctx.adjoint)
+
+            zeros = [torch.zeros_like(operands[i]) for i in moving.values()]
+            for i, value in zip(moving.values(), torch.func.vjp(derivative, *zeros)[1](g), strict=True):
+                grads[i] = value
+        return gx, None, None, None, *grads
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Tensor | None, _: Any, __: Any, ___: Any, *directions: Tensor | None) -> Tensor:
+        x, *operands = ctx.saved_tensors
+        moving = {n: d for n, d in zip(ctx.names, directions, strict=True) if d is not None}
+        total = None
+        if dx is not None:
+            total = Apply.apply(dx, ctx.number, ctx.adjoint, ctx.names, *operands)
+        if moving:
+            step = _bound(ctx.number, ctx.names, tuple(operands)).tangent(x, moving, adjoint=ctx.adjoint)
+            total = step if total is None else total + step
+        return total  # type: ignore[return-value]
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: Any, x: Tensor, number: int, adjoint: bool, names: tuple[str, ...], *operands: Tensor
+    ) -> tuple[Tensor, int]:
+        """Put the mapped axis in front of everything and line the other batch axes up behind it."""
+        op = registry.structure(number)
+        core = len(op.out_shape if adjoint else op.in_shape)
+        cores = [core, *(len(shape) for shape in op.operand_shapes.values())]
+        values, axes = [x, *operands], [dims[0], *dims[4:]]
+        leads = [v.ndim - c - (a is not None) for v, c, a in zip(values, cores, axes, strict=True)]
+        depth, moved = max(leads), []
+        for value, axis, lead in zip(values, axes, leads, strict=True):
+            if axis is not None:
+                value = value.movedim(axis, 0)
+                value = value.reshape(value.shape[0], *(1,) * (depth - lead), *value.shape[1:])
+            moved.append(value)
+        return Apply.apply(moved[0], number, adjoint, names, *moved[1:]), 0
+
+
+from .base import Bound as _Bound  # noqa: E402  (base imports dispatch, which loads this module on demand)
+
