@@ -136,8 +136,8 @@ def _rays(beam: ParallelBeam | FanBeam | VectorBeam, shift: float) -> tuple[Floa
     bins = np.arange(beam.n_cols) - (beam.n_cols - 1) / 2 + shift
     first, centre, step = v[:, None, 0:2], v[:, None, 2:4], v[:, None, 4:6]
     if beam.kind == "parallel":
-        direction = np.broadcast_to(first, (beam.n_views, beam.n_cols, 2))
-        point = centre + bins[:, None] * step
+        direction: Floats = np.broadcast_to(first, (beam.n_views, beam.n_cols, 2))
+        point: Floats = centre + bins[:, None] * step
     elif beam.fan_step:
         along = centre - first
         along = along / np.linalg.norm(along, axis=-1, keepdims=True)

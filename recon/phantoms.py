@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.operators.geometry import Volume
+from rayfold.operators.geometry import Floats, Volume
 from rayfold.recon.data import Image
-from rayfold.recon.ellipses import Floats, ellipse_sinogram, rasterise
+from rayfold.recon.ellipses import ellipse_sinogram, rasterise
 from rayfold.recon.thorax import MU_WATER, WIDTH, texture_like, thorax_table
 
 __all__ = [

@@ -1,7 +1,7 @@
 """A chest slice as a table of ellipses: anatomy enough to see streaks, low contrasts and small vessels.
 
-Organs are built from the skin inwards: each ellipse adds the difference to what surrounds it. So organs side by
-side must not overlap; the variation between seeds is kept smaller than the gaps.
+Organs are built from the skin inwards: each ellipse adds the difference to what surrounds it. So organs side
+by side must not overlap; the variation between seeds is kept smaller than the gaps.
 """
 
 from __future__ import annotations

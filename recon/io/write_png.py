@@ -42,10 +42,11 @@ def write_png(image: Image, path: str | Path, *, window: Window = None, force: b
     ...     write_png(Image(np.eye(8), (1.0, 1.0)), f"{folder}/a.png").name
     'a.png'
     """
-    import rayfold.recon.plot as plot
+    from rayfold.recon.plot import image as draw
 
     target = Path(path)
     with atomic_file(target, force=force) as part:
-        figure = plot.image(image, window=window).figure
-        figure.savefig(os.fspath(part), format="png", dpi=160, metadata={"Software": "rayfold"})
+        draw(image, window=window).savefig(
+            os.fspath(part), format="png", dpi=160, metadata={"Software": "rayfold"}
+        )
     return target
