@@ -39,6 +39,11 @@ class Panel:
         """Height and width."""
         return self.array.shape[0] * self.steps[0], self.array.shape[1] * self.steps[1]
 
+    @property
+    def scale(self) -> tuple[float, float, str]:
+        """What makes two panels comparable: first and last value and the colours between."""
+        return self.low, self.high, self.cmap
+
 
 def page(rows: Sequence[Sequence[Panel | None]], *, size: float, foot: str = "") -> Any:
     """Figure with rows of panels, all to one scale.
@@ -46,7 +51,8 @@ def page(rows: Sequence[Sequence[Panel | None]], *, size: float, foot: str = "")
     Parameters
     ----------
     rows : sequence of sequence of Panel or None
-        Every row shares its window; its scale is drawn at the end. None leaves a place empty.
+        Every row shares its window; its scale is drawn at the end, once where rows share it too. None leaves
+        a place empty.
     size : float
         Inches of the longest side of the largest panel.
     foot : str
@@ -65,7 +71,7 @@ def page(rows: Sequence[Sequence[Panel | None]], *, size: float, foot: str = "")
     width = 2 * MARGIN + sum(widths) + GAP * (len(columns) - 1) + BAR_ROOM
     height = 2 * MARGIN + sum(heights) + sum(heads) + GAP * (len(rows) - 1) + (FOOT if foot else 0)
     figure = blank(width, height)
-    top = height - MARGIN
+    top, scale_above = height - MARGIN, None
     for row, row_height, head in zip(rows, heights, heads, strict=True):
         top -= head
         left = MARGIN
@@ -77,9 +83,12 @@ def page(rows: Sequence[Sequence[Panel | None]], *, size: float, foot: str = "")
                 _write(figure, left / width, top / height, height, panel)
             left += column + GAP
         end = MARGIN + sum(widths[: len(row)]) + GAP * (len(row) - 1)
-        tall = min(row_height, 1.9)
-        box = ((end + 0.12) / width, (top - tall) / height, BAR / width, tall / height)
-        _bar(figure.add_axes(box), [panel for panel in row if panel][-1])
+        last = [panel for panel in row if panel][-1]
+        if last.scale != scale_above:  # rows of one scale need it once
+            tall = min(row_height, 1.9)
+            box = ((end + 0.12) / width, (top - tall) / height, BAR / width, tall / height)
+            _bar(figure.add_axes(box), last)
+            scale_above = last.scale
         top -= row_height + GAP
     if foot:
         figure.text(MARGIN / width, (MARGIN * 0.8) / height, foot, size=7, color=FAINT, va="bottom")

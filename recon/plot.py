@@ -52,11 +52,16 @@ def image(image: Picture, *, window: Window = None, ax: Any = None) -> Any:
     """
     picture = _image(image)
     low, high = window_of(picture.array, picture.unit, window)
-    panels = _orthogonal(picture, low, high) if ax is None else [_axial(picture, low, high)]
-    if ax is None:
-        return page([panels], size=4.6 if len(panels) == 1 else 3.6)
-    draw(ax, panels[0])
-    return ax
+    if ax is not None:
+        draw(ax, _axial(picture, low, high))
+        return ax
+    panels = _orthogonal(picture, low, high)
+    if len(panels) == 1:
+        return page([panels], size=4.6)
+    flat = (
+        panels[1].extent[0] < 0.5 * panels[0].extent[0]
+    )  # thin stacks leave less paper empty below each other
+    return page([[panel] for panel in panels] if flat else [panels], size=4.0 if flat else 3.4)
 
 
 def compare(

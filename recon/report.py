@@ -29,11 +29,13 @@ body { margin: 0; background: var(--paper); color: var(--ink);
 main { max-width: 62rem; margin: 0 auto; padding: 3rem 1.5rem 4rem }
 h1 { font-size: 1.6rem; font-weight: 600; letter-spacing: -0.01em; line-height: 1.25; margin: 0 0 1.6rem }
 h2 { font-size: 1rem; font-weight: 600; margin: 2.6rem 0 0.8rem }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); gap: 0.9rem 1.5rem; margin: 0 }
+dl { display: grid; gap: 0.9rem 1.5rem; margin: 0;
+  grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)) }
 dt, th, figcaption, footer { color: var(--faint); font-size: 0.8rem }
 dd { margin: 0; overflow-wrap: anywhere }
 figure { margin: 0 0 1.6rem }
-figure img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px }
+figure img { display: block; max-width: 100%; height: auto;
+  border: 1px solid var(--line); border-radius: 6px }
 figcaption { margin-top: 0.5rem }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }

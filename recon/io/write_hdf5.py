@@ -11,6 +11,7 @@ import numpy as np
 from rayfold.recon.data import Image
 from rayfold.recon.io.atomic import atomic_file
 from rayfold.recon.io.write_tiff import describe
+from rayfold.recon.provenance import plain
 
 
 def write_hdf5(image: Image, path: str | Path, *, force: bool = False) -> Path:
@@ -52,5 +53,5 @@ def write_hdf5(image: Image, path: str | Path, *, force: bool = False) -> Path:
                 file.attrs[name] = value
             elif name != "shape":
                 data.attrs[name] = value
-        file.attrs["provenance"] = json.dumps(image.provenance, sort_keys=True)
+        file.attrs["provenance"] = json.dumps(plain(image.provenance, "provenance"), sort_keys=True)
     return target

@@ -94,7 +94,7 @@ def test_compare_shares_a_window_and_states_its_metrics(chest):
 
 def test_compare_without_a_reference_and_many(chest):
     assert len(compare({"a": chest, "b": chest}).axes) == 3
-    assert len(compare({str(k): chest for k in range(6)}).axes) == 8
+    assert len(compare({str(k): chest for k in range(6)}).axes) == 7  # two rows, one scale
     many = compare({str(k): chest for k in range(6)}, "0")
     assert len(many.axes) == (4 + 1) + (3 + 1) + (3 + 1) + (2 + 1)
     assert len(compare({"a": chest}, "a").axes) == 2

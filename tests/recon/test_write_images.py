@@ -67,6 +67,17 @@ def test_the_same_image_gives_the_same_bytes(tmp_path, suffix):
     assert one.read_bytes() == two.read_bytes()
 
 
+def test_the_same_image_gives_the_same_dicom_apart_from_uids(tmp_path):
+    import pydicom
+
+    def content(name):
+        for file in sorted(save(make("HU"), tmp_path / name).iterdir()):
+            ds = pydicom.dcmread(file)
+            yield [(e.tag, e.value) for e in ds if e.VR != "UI"]
+
+    assert list(content("1")) == list(content("2"))
+
+
 def test_nifti_is_ras_in_mm(tmp_path):
     nibabel = pytest.importorskip("nibabel")
     image = make("HU")
