@@ -22,7 +22,7 @@ def beside(path: Path) -> Lookup:
             raise UnreadableInput(f"{path.name}: there is no file {name} next to it; check the geometry")
         with reading(file, "an array"):
             if file.suffix == ".npy":
-                array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
+                array: npt.NDArray[Any] = np.lib.format.open_memmap(file, mode="r")
                 return array
             return np.loadtxt(file, delimiter="," if file.suffix == ".csv" else None)
 

@@ -24,13 +24,14 @@ Get = Callable[[str], Any]
 def read_npy(path: Path, geometry: Geometry, rows: Rows) -> Scan:
     """Scan from one array; `angles` may name a file next to it."""
     with reading(path, ".npy"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
         return _scan(path, {path.stem: array.shape}, lambda _: array, geometry, rows)
 
 
 def read_npz(path: Path, geometry: Geometry, rows: Rows) -> Scan:
     """Scan from named arrays; `data` names the measurement unless there is a single array of 2 or 3 axes."""
-    with reading(path, ".npz"), np.load(path, allow_pickle=False) as archive:
+    # np.load leaves a damaged file open that it opened itself
+    with reading(path, ".npz"), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
         return _scan(path, {n: a.shape for n, a in arrays.items()}, arrays.__getitem__, geometry, rows)
 

@@ -64,7 +64,9 @@ def center(scan: Scan, column: float | None = None) -> Scan:
 
 
 def find_center(scan: Scan) -> float:
-    """Detector column (in bins, from 0) onto which the rotation axis projects, to about a quarter of a bin.
+    """Detector column (in bins, from 0) onto which the rotation axis projects.
+
+    Accurate to about a fifth of a bin from a full turn, half a bin from half a turn.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ CURE = 'this step needs Algotom; install it with: pip install "rayfold[preproces
 
 
 def remove_zingers(scan: Scan, *, threshold: float | None = None, size: int = 2) -> Scan:
-    """Replace single values far brighter than their neighbours in view and column (hits on the sensor itself).
+    """Replace single values far brighter than their neighbours in view and column (hits on the sensor).
 
     Parameters
     ----------
@@ -85,6 +85,7 @@ def remove_rings(scan: Scan, *, method: str = "sorting", **options: float) -> Sc
     method : {"sorting", "all", "filtering", "fitting", "dead"}
         "sorting" for partial stripes, "all" for every kind (three methods in turn), "filtering" and "fitting"
         for smooth ones, "dead" for blind or fluctuating pixels.
+        The gentlest is "sorting"; the others also change the structure of the object.
     **options
         Passed to Algotom's function of that method, as ``size``; an unknown name is an error.
 
