@@ -106,7 +106,9 @@ class LinearOperator(abc.ABC):
 
     def __call__(self, x: Array, **operands: Array) -> Array:
         """Apply to ``(..., *in_shape)``; keyword arrays replace operands for this call."""
-        return self.bind(**operands).evaluate(x, adjoint=False) if operands else self.evaluate(x, adjoint=False)
+        return (
+            self.bind(**operands).evaluate(x, adjoint=False) if operands else self.evaluate(x, adjoint=False)
+        )
 
     def bind(self, **operands: Array) -> LinearOperator:
         """The same structure with operands from the caller's graph: leaves, batched or not."""
@@ -116,7 +118,9 @@ class LinearOperator(abc.ABC):
                 have = ", ".join(known) or "none"
                 raise TypeError(f"{type(self).__name__} has no operand {name!r}; it has: {have}")
         own = self.operands if len(operands) < len(known) else {}
-        return Bound(self.structure, {name: operands[name] if name in operands else own[name] for name in known})
+        return Bound(
+            self.structure, {name: operands[name] if name in operands else own[name] for name in known}
+        )
 
     @property
     def H(self) -> LinearOperator:
@@ -380,7 +384,9 @@ class Stack(Composite):
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
         axis = -len(self.out_shape)
         if not adjoint:
-            return dispatch.namespace(x).concat([part.evaluate(x, adjoint=False) for part in self.parts], axis=axis)
+            return dispatch.namespace(x).concat(
+                [part.evaluate(x, adjoint=False) for part in self.parts], axis=axis
+            )
         dispatch.check(self, x, adjoint=True)
         total, start = None, 0
         for part in self.parts:

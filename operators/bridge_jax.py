@@ -39,7 +39,9 @@ def _bind(op: LinearOperator, x: Array, adjoint: bool) -> Array:
     values, packed = [], []
     for name, value in op.operands.items():
         if dispatch.library(type(value)) not in ("numpy", "jax"):
-            raise TypeError(f"operand {name} is a {dispatch.library(type(value))} array, the input a JAX array")
+            raise TypeError(
+                f"operand {name} is a {dispatch.library(type(value))} array, the input a JAX array"
+            )
         # without x64 JAX would round the operator's own float64 numbers: they travel as bits
         pack = isinstance(value, np.ndarray) and value.dtype == np.float64 and not jax.config.jax_enable_x64
         values.append(jnp.asarray(value.view(np.uint32).reshape(*value.shape, 2) if pack else value))
@@ -114,7 +116,9 @@ def _jvp(primals: Any, tangents: Any, *, op: LinearOperator, adjoint: bool, pack
 ad.primitive_jvps[_apply] = _jvp
 
 
-def _transpose(ct: Any, x: Any, *operands: Any, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]) -> Any:
+def _transpose(
+    ct: Any, x: Any, *operands: Any, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]
+) -> Any:
     none = [None] * len(operands)
     if type(ct) is ad.Zero:
         return [ad.Zero(x.aval), *none]
@@ -146,4 +150,3 @@ def _batch(args: Any, dims: Any, *, op: LinearOperator, adjoint: bool, packed: t
 batching.primitive_batchers[_apply] = _batch
 
 from .base import Bound as _Bound  # noqa: E402  (base imports dispatch, which loads this module on demand)
-

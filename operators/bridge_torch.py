@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .base import LinearOperator
 
 _REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
-_NAMES = {kind: str(kind).removeprefix("torch.") for kind in vars(torch).values() if isinstance(kind, torch.dtype)}
+_NAMES = {
+    kind: str(kind).removeprefix("torch.") for kind in vars(torch).values() if isinstance(kind, torch.dtype)
+}
 _KINDS = {name: kind for kind, name in _NAMES.items()}
 
 
@@ -65,7 +67,9 @@ def _tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if dispatch.library(type(value)) != "numpy":
-        raise TypeError(f"operand {name} is a {dispatch.library(type(value))} array, the input a tensor; convert it")
+        raise TypeError(
+            f"operand {name} is a {dispatch.library(type(value))} array, the input a tensor; convert it"
+        )
     return torch.tensor(value)
 
 
@@ -80,7 +84,9 @@ def _apply(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
     out = torch.empty(_shape(op, x, adjoint, operands), dtype=x.dtype, device=x.device)
     for name, value in zip(structure.operand_shapes, operands, strict=True):
         if value.device not in (x.device, torch.device("cpu")):
-            raise ValueError(f"operand {name} is on {value.device}, the input on {x.device}; move one with .to()")
+            raise ValueError(
+                f"operand {name} is on {value.device}, the input on {x.device}; move one with .to()"
+            )
     named = dict(zip(structure.operand_shapes, operands, strict=True))
     if x.device.type == "cpu":
         arrays = {name: _plain(value).numpy() for name, value in named.items()}
@@ -94,10 +100,14 @@ def _apply(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
             raise ImportError("CUDA tensors need CuPy: pip install 'rayfold[cuda12]' (or cuda13)") from error
         stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(x.device).cuda_stream)
         with cupy.cuda.Device(x.device.index), stream:
-            arrays = {k: cupy.asarray(_plain(v)) if v.is_cuda else _plain(v).numpy() for k, v in named.items()}
+            arrays = {
+                k: cupy.asarray(_plain(v)) if v.is_cuda else _plain(v).numpy() for k, v in named.items()
+            }
             dispatch.run(structure, cupy, cupy.asarray(_plain(x)), cupy.asarray(out), adjoint, arrays)
     else:
-        raise ValueError(f"operators run on 'cpu' and 'cuda' tensors, got one on {x.device}; move it with .cpu()")
+        raise ValueError(
+            f"operators run on 'cpu' and 'cuda' tensors, got one on {x.device}; move it with .cpu()"
+        )
     return out
 
 
@@ -120,8 +130,15 @@ def _compiled_context(ctx: Any, inputs: Any, output: Any) -> None:
 def _compiled_backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     operands = list(ctx.saved_tensors)
     if any(value.requires_grad for value in operands):
-        raise NotImplementedError("torch.compile gives no gradient for operands yet; call without compile for that")
-    return _unbroadcast(_apply(g, operands, ctx.op, not ctx.adjoint), ctx.shape), [None] * len(operands), None, None
+        raise NotImplementedError(
+            "torch.compile gives no gradient for operands yet; call without compile for that"
+        )
+    return (
+        _unbroadcast(_apply(g, operands, ctx.op, not ctx.adjoint), ctx.shape),
+        [None] * len(operands),
+        None,
+        None,
+    )
 
 
 _apply.register_autograd(_compiled_backward, setup_context=_compiled_context)
@@ -204,4 +221,3 @@ class Apply(torch.autograd.Function):
 
 
 from .base import Bound as _Bound  # noqa: E402  (base imports dispatch, which loads this module on demand)
-

@@ -65,7 +65,9 @@ def _inner(a: Array, b: Array) -> complex:
     return complex(np.vdot(a.astype(wide), b.astype(wide)))
 
 
-def dot_test(op: LinearOperator, *, dtype: str = "float32", bound: float | None = None, seed: int = 0) -> DotTest:
+def dot_test(
+    op: LinearOperator, *, dtype: str = "float32", bound: float | None = None, seed: int = 0
+) -> DotTest:
     """Compare ``<A x, y>`` with ``<x, A.H y>``, and say how the adjoint is wrong if it is.
 
     Two pairs are tried: a random one, and ``y = A |x|``, in which a wrong scale cannot hide between signs.
@@ -135,7 +137,9 @@ def _cause(op: LinearOperator, y: Array, back: Array, rng: np.random.Generator) 
     for axis in range(len(op.in_shape)):
         if fits(np.flip(back, axis).reshape(-1)[picks]) is not None:
             return f"it seems to be flipped along axis {axis}"
-    for shift in sorted(itertools.product(range(-2, 3), repeat=len(op.in_shape)), key=lambda s: sum(map(abs, s))):
+    for shift in sorted(
+        itertools.product(range(-2, 3), repeat=len(op.in_shape)), key=lambda s: sum(map(abs, s))
+    ):
         moved = places + np.array(shift)
         inside = ((moved >= 0) & (moved < np.array(op.in_shape))).all(axis=1)
         values = np.zeros(len(picks), back.dtype)
@@ -234,7 +238,13 @@ def conformance(op: LinearOperator, *, seed: int = 0) -> Conformance:
         try:
             rows.append((name, True, check()))
         except Exception as error:  # a plug-in may fail in any way; the report names it
-            rows.append((name, False, f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"))
+            rows.append(
+                (
+                    name,
+                    False,
+                    f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
+                )
+            )
     return Conformance(tuple(rows))
 
 

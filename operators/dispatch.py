@@ -8,6 +8,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .base import LinearOperator
 
@@ -36,9 +38,29 @@ def namespace(x: Array) -> Any:
     return array_namespace(x)
 
 
+def like(x: Array, value: Array) -> Array:
+    """A NumPy constant in the library, on the device and in the precision of `x`; other arrays as they are."""
+    if not isinstance(value, np.ndarray) or library(type(x)) == "numpy":
+        return value.astype(_matching(x, value)) if isinstance(value, np.ndarray) else value
+    xp = namespace(x)
+    constant = np.array(value.astype(_matching(x, value)))
+    if xp.__name__.endswith("torch"):
+        return xp.asarray(constant).to(x.device)
+    return xp.asarray(constant)
+
+
+def _matching(x: Array, value: Array) -> str:
+    """NumPy type of `value` in the precision of `x` (half types as float32)."""
+    name = str(x.dtype).removeprefix("torch.")
+    real = {"float64": "float64", "complex128": "float64"}.get(name, "float32")
+    return {"float32": "complex64", "float64": "complex128"}[real] if np.iscomplexobj(value) else real
+
+
 def _bridge(kind: type) -> Bridge:
     name = library(kind)
-    found: Bridge = _arrays if name in ("numpy", "cupy") else import_module(f".bridge_{name}", __package__).call
+    found: Bridge = (
+        _arrays if name in ("numpy", "cupy") else import_module(f".bridge_{name}", __package__).call
+    )
     _bridges[kind] = found
     return found
 
@@ -58,7 +80,9 @@ def working(op: LinearOperator, dtype: str) -> str:
     if dtype in _COMPLEX:
         return dtype
     if dtype not in _REAL:
-        raise TypeError(f"operators take floating-point arrays, got {dtype}; convert with astype('float32') first")
+        raise TypeError(
+            f"operators take floating-point arrays, got {dtype}; convert with astype('float32') first"
+        )
     real = dtype if dtype in ("float32", "float64") else "float32"
     return {"float32": "complex64", "float64": "complex128"}[real] if op.field == "complex" else real
 
@@ -79,7 +103,9 @@ def broadcast(lead: tuple[int, ...], operands: dict[str, Array], cores: dict[str
     for name, value in operands.items():
         core = tuple(value.shape[len(leads[name]) :])
         if core != tuple(cores[name]):
-            raise ValueError(f"operand {name} must end in shape {tuple(cores[name])}, got {tuple(value.shape)}")
+            raise ValueError(
+                f"operand {name} must end in shape {tuple(cores[name])}, got {tuple(value.shape)}"
+            )
     full = lead
     for axes in leads.values():
         if axes:
@@ -131,7 +157,9 @@ def _arrays(op: LinearOperator, x: Array, adjoint: bool) -> Array:
     for name, value in operands.items():
         found = library(type(value))
         if found not in ("numpy", xp.__name__):
-            raise TypeError(f"operand {name} is a {found} array, the input a {xp.__name__} array; convert one of them")
+            raise TypeError(
+                f"operand {name} is a {found} array, the input a {xp.__name__} array; convert one of them"
+            )
     kind = working(op, str(x.dtype))
     split = op.field == "real" and kind in _COMPLEX
     data = xp.stack([x.real, x.imag]) if split else x.astype(kind, copy=False)

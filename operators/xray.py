@@ -60,7 +60,9 @@ class XRay(LinearOperator):
 
     def __post_init__(self) -> None:
         if len(self.volume.shape) != 2:
-            raise ValueError(f"XRay takes images (ny, nx), got a volume of shape {self.volume.shape}; use one slice")
+            raise ValueError(
+                f"XRay takes images (ny, nx), got a volume of shape {self.volume.shape}; use one slice"
+            )
         if self.model != "joseph":
             raise ValueError(f"model is {self.model!r}; the 2D transform knows 'joseph'")
         bare = self
@@ -96,7 +98,10 @@ class XRay(LinearOperator):
         return replace(self, beam=self.beam[views])
 
     def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
-        vectors, beam = operands["vectors"], self.beam.structure if not isinstance(self.beam, BeamStructure) else self.beam
+        vectors, beam = (
+            operands["vectors"],
+            self.beam.structure if not isinstance(self.beam, BeamStructure) else self.beam,
+        )
         kernel = joseph.adjoint if adjoint else joseph.forward
         if vectors.ndim == 2:
             kernel(x, out, *_plan(vectors, beam, self.volume, x), beam.fan_step)
@@ -150,7 +155,9 @@ def ray_coefficients(vectors: Array, beam: BeamStructure, volume: Volume) -> Arr
 def _check_rays(coef: Array, volume: Volume) -> None:
     """Every pixel must lie before the source: the view from there must not turn inside the grid."""
     if not np.isfinite(coef).all():
-        raise ValueError("a view has rays without direction: source on the detector, or a direction of length zero")
+        raise ValueError(
+            "a view has rays without direction: source on the detector, or a direction of length zero"
+        )
     ny, nx = volume.shape
     corners = np.array([[sx * (nx + 3) / 2, sy * (ny + 3) / 2] for sx in (-1, 1) for sy in (-1, 1)])
     depth = coef[:, 5, None] * corners[:, 0] - coef[:, 3, None] * corners[:, 1] - coef[:, 1, None]
@@ -169,8 +176,7 @@ _lock = Lock()
 def _plan(vectors: Array, beam: BeamStructure, volume: Volume, x: Array) -> tuple[Array, Array, Array]:
     """Coefficients, bin coordinates and pixel size on x's device in x's precision, kept for the next call."""
     if not isinstance(vectors, np.ndarray):  # operand of the caller's graph on the device: never kept
-        rest = (x.dtype.type(0) + xp_array(x, a) for a in (bin_coordinates(beam), np.array(volume.steps)))
-        t, steps = rest
+        t, steps = (on_device(x, a) for a in (bin_coordinates(beam), np.array(volume.steps)))
         return ray_coefficients(vectors, beam, volume).astype(x.dtype), t, steps
     device = getattr(x, "device", "cpu")
     key = (beam, volume, digest(vectors), str(x.dtype), str(device))
@@ -179,7 +185,7 @@ def _plan(vectors: Array, beam: BeamStructure, volume: Volume, x: Array) -> tupl
             _plans.move_to_end(key)
             return _plans[key]
     host = (ray_coefficients(vectors, beam, volume), bin_coordinates(beam), np.array(volume.steps))
-    plan = tuple(xp_array(x, np.ascontiguousarray(a, dtype=x.dtype)) for a in host)
+    plan = tuple(on_device(x, a) for a in host)
     with _lock:
         _plans[key] = plan  # type: ignore[assignment]
         while len(_plans) > 64:
@@ -187,8 +193,8 @@ def _plan(vectors: Array, beam: BeamStructure, volume: Volume, x: Array) -> tupl
     return plan  # type: ignore[return-value]
 
 
-def xp_array(like: Array, host: Array) -> Array:
-    """A host array as an array of the same library, device and type as `like`."""
+def on_device(like: Array, values: Array) -> Array:
+    """NumPy or CuPy values as a contiguous array of the library, device and type of `like`."""
     if isinstance(like, np.ndarray):
-        return host.astype(like.dtype)
-    return dispatch.namespace(like).asarray(host.astype(like.dtype))
+        return np.ascontiguousarray(values, dtype=like.dtype)
+    return dispatch.namespace(like).asarray(values, dtype=like.dtype)

@@ -139,6 +139,19 @@ def _forward(
 
 
 @_jit  # type: ignore[untyped-decorator]
+def _arctan(z: Any, atan: Array) -> Any:
+    """Arc tangent by the series, in a form the compiler can vectorise."""
+    size, one = abs(z), atan.dtype.type(1)
+    u = one / size if size > one else size
+    s = u * u
+    series = atan[9]
+    for i in range(8, -1, -1):
+        series = series * s + atan[i]
+    angle = atan.dtype.type(0.5 * math.pi) - u * series if size > one else u * series
+    return angle if z >= 0 else -angle
+
+
+@_jit  # type: ignore[untyped-decorator]
 def _first_bins(
     first: Array,
     ramp: Array,
@@ -174,18 +187,9 @@ def _first_bins(
             q = high if q > high else q
             first[j] = np.int32(q if q > low else low)
     else:
-        turn = cast(0.5 * math.pi)
         for j in range(first.shape[0]):
             x = x0 + ramp[j]
-            z = (n0 + n1 * x) / (d0 + d1 * x) * fan_step
-            size = abs(z)
-            u = one / size if size > one else size
-            s = u * u
-            series = atan[9]
-            for i in range(8, -1, -1):
-                series = series * s + atan[i]
-            angle = turn - u * series if size > one else u * series
-            q = base + (angle if z >= 0 else -angle) / fan_step
+            q = base + _arctan((n0 + n1 * x) / (d0 + d1 * x) * fan_step, atan) / fan_step
             q = high if q > high else q
             first[j] = np.int32(q if q > low else low)
 
