@@ -125,13 +125,7 @@ def _reader(path: Path) -> Reader:
     if found == "HDF5":
         return _hdf5_reader(path)
     if found == "MATLAB":
-        from rayfold.recon.io.read_helsinki import is_helsinki
-
-        return (
-            _named("read_helsinki", "read_helsinki")
-            if is_helsinki(path)
-            else _named("read_arrays", "read_mat")
-        )
+        return _named("read_arrays", "read_mat")
     if expected == "MRC" and found is None:
         found = "MRC"  # the older kinds have no signature
     if found in ("npz", "npy", "TIFF", "MRC"):

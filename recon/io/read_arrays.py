@@ -15,6 +15,8 @@ from rayfold.recon.io.assemble import assemble
 from rayfold.recon.io.beside import beside
 from rayfold.recon.io.files import Rows, arrange, default_axes, parse_axes, reading
 from rayfold.recon.io.hdf5 import checked, find, open_hdf5
+from rayfold.recon.io.mat5 import read_mat5
+from rayfold.recon.io.read_helsinki import NAMES, read_helsinki
 from rayfold.recon.io.sidecar import Geometry
 
 Array = npt.NDArray[Any]
@@ -37,16 +39,12 @@ def read_npz(path: Path, geometry: Geometry, rows: Rows) -> Scan:
 
 
 def read_mat(path: Path, geometry: Geometry, rows: Rows) -> Scan:
-    """Scan from the arrays of a MATLAB 5 file."""
-    from scipy.io import loadmat
-
+    """Scan from a MATLAB 5 file: one of the Helsinki laboratory, or plain arrays."""
     with reading(path, "MATLAB"):
-        content = loadmat(path)
-        arrays = {
-            name: array
-            for name, array in content.items()
-            if isinstance(array, np.ndarray) and array.dtype.kind in "iuf" and not name.startswith("__")
-        }
+        content = read_mat5(path)
+        if any(name in content for name in NAMES):
+            return read_helsinki(path, content, geometry, rows)
+        arrays = {name: array for name, array in content.items() if isinstance(array, np.ndarray)}
         return _scan(path, {n: a.shape for n, a in arrays.items()}, arrays.__getitem__, geometry, rows)
 
 
