@@ -90,9 +90,13 @@ def load(
     path = Path(path)
     options = _options(center=center, mu_water=mu_water, sense=sense)
     wanted = parse_rows(rows)
-    read = _reader(path)
+    module, function = _reader(path)
+    # A scan written by rayfold is complete: a .toml of its name is something else, as a saved configuration.
+    complete = module == "rayfold_h5" and geometry is None
+    stated = options if complete else options.over(_stated(path, geometry))
+    read: Reader = getattr(import_module(f"rayfold.recon.io.{module}"), function)
     try:
-        scan = read(path, options.over(_stated(path, geometry)), wanted)
+        scan = read(path, stated, wanted)
     except (UnreadableInput, InconsistentInput) as error:
         if path.name in str(error):
             raise
@@ -115,23 +119,22 @@ def _stated(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> Geom
     return read_sidecar(geometry)
 
 
-def _reader(path: Path) -> Reader:
-    """Reader of a file or folder, or UnreadableInput."""
+def _reader(path: Path) -> tuple[str, str]:
+    """Module and function that read a file or folder; UnreadableInput if there is none."""
     if not path.exists():
         raise UnreadableInput(f"there is no file or folder {path}; check the name")
     if path.is_dir():
-        return _named("read_tiff", "read_tiff")
+        return "read_tiff", "read_tiff"
     found, expected = _content(path), FORMATS.get(path.suffix.lower())
     if found == "HDF5":
         return _hdf5_reader(path)
     if found == "MATLAB":
-        return _named("read_arrays", "read_mat")
+        return "read_arrays", "read_mat"
     if expected == "MRC" and found is None:
         found = "MRC"  # the older kinds have no signature
     if found in ("npz", "npy", "TIFF", "MRC"):
-        return _named(
-            "read_arrays" if found in ("npz", "npy") else f"read_{found.lower()}", f"read_{found.lower()}"
-        )
+        name = f"read_{found.lower()}"
+        return ("read_arrays" if found in ("npz", "npy") else name), name
     looks = f"its content looks like {found}" if found else "its content is something else"
     if expected:
         raise UnreadableInput(f"{path.name} should be {expected} but {looks}; check the file and its name")
@@ -139,11 +142,6 @@ def _reader(path: Path) -> Reader:
         f"{path.name} is not a scan format known here ({looks}); "
         "export it as Data Exchange or NXtomo HDF5, MRC, TIFF, .npz or .npy"
     )
-
-
-def _named(module: str, function: str) -> Reader:
-    reader: Reader = getattr(import_module(f"rayfold.recon.io.{module}"), function)
-    return reader
 
 
 def _content(path: Path) -> str | None:
@@ -180,20 +178,20 @@ _SIGNATURES = (
 )
 
 
-def _hdf5_reader(path: Path) -> Reader:
+def _hdf5_reader(path: Path) -> tuple[str, str]:
     from rayfold.recon.io.hdf5 import open_hdf5, text
     from rayfold.recon.io.read_nxtomo import is_nxtomo
 
     with open_hdf5(path) as file:
         made = text(file.attrs.get("format", ""))
         if made == "rayfold-scan":
-            return _named("rayfold_h5", "read_rayfold")
+            return "rayfold_h5", "read_rayfold"
         if made == "rayfold-image":
             raise UnreadableInput(f"{path.name} is a finished image, not a scan; open it with read_image")
         if "exchange/data" in file:
-            return _named("read_dataexchange", "read_dataexchange")
+            return "read_dataexchange", "read_dataexchange"
         if "CtDataFull" in file or "CtDataLimited" in file:
-            return _named("read_helsinki", "read_helsinki_hdf5")
+            return "read_helsinki", "read_helsinki_hdf5"
         if is_nxtomo(file):
-            return _named("read_nxtomo", "read_nxtomo")
-    return _named("read_arrays", "read_hdf5")
+            return "read_nxtomo", "read_nxtomo"
+    return "read_arrays", "read_hdf5"

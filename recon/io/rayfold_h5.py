@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rayfold.operators.geometry import FanBeam, ParallelBeam, VectorBeam
 from rayfold.recon.data import Scan
@@ -71,20 +74,19 @@ def write_scan(path: str | Path, scan: Scan, *, force: bool = False) -> Path:
     import h5py
 
     target = Path(path)
-    with atomic_file(target, force=force) as part, h5py.File(part, "w") as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION})
-        for name in ARRAYS:
-            array = getattr(scan, name)
+    kind, (_, operand, rest) = next((k, b) for k, b in BEAMS.items() if type(scan.beam) is b[0])
+    arrays = {name: getattr(scan, name) for name in ARRAYS} | {"beam": getattr(scan.beam, operand)}
+    about = {name: getattr(scan, name) for name in (*PLAIN, *LISTS)}
+    about["beam"] = {"geometry": kind, **{name: getattr(scan.beam, name) for name in rest}}
+    arrays["about"] = np.frombuffer(json.dumps(about, default=_number).encode(), np.uint8)
+    # The latest layout and the filter keep checksums of everything: a flipped bit on disk is an error, not an
+    # artefact. Text is kept as bytes because HDF5's own texts have none.
+    packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+    with atomic_file(target, force=force) as part, h5py.File(part, "w", libver="latest") as file:
+        file.attrs.update({"format": np.bytes_(FORMAT), "version": VERSION})
+        for name, array in arrays.items():
             if array is not None:
-                # the checksum makes a flipped bit on disk an error instead of an artefact
-                packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
                 file.create_dataset(name, data=array, track_times=False, **(packed if array.size else {}))
-        file.attrs.update({name: v for name in PLAIN if (v := getattr(scan, name)) is not None})
-        for name in LISTS:
-            file.attrs.create(name, list(getattr(scan, name)), dtype=h5py.string_dtype())
-        kind, (_, operand, rest) = next((k, b) for k, b in BEAMS.items() if type(scan.beam) is b[0])
-        beam = file.create_dataset("beam", data=getattr(scan.beam, operand), track_times=False)
-        beam.attrs.update({"geometry": kind, **{name: getattr(scan.beam, name) for name in rest}})
     return target
 
 
@@ -130,27 +132,25 @@ def read_rayfold(path: Path, geometry: Geometry, rows: Rows) -> Scan:
             raise UnreadableInput(
                 f"{path.name} has version {file.attrs['version']} of the format; update rayfold"
             )
-        arrays: dict[str, Any] = {name: values(file, name) for name in ("flat_views",)}
+        fields: dict[str, Any] = json.loads(values(file, "about").tobytes())
+        fields |= {name: tuple(fields[name]) for name in LISTS}
+        fields["beam"] = _beam(values(file, "beam"), **fields["beam"])
+        fields["flat_views"] = values(file, "flat_views")
         for name in ("data", "flat", "dark"):
-            dataset = file.get(name)
-            arrays[name] = (
-                None
-                if dataset is None
-                else arrange(checked(dataset), default_axes(dataset.ndim, name), rows, name)
-            )
-        plain: dict[str, Any] = {name: _plain(file.attrs[name]) for name in PLAIN if name in file.attrs}
-        lists: dict[str, Any] = {name: tuple(text(item) for item in file.attrs[name]) for name in LISTS}
-        scan = Scan(beam=_beam(file["beam"]), **(arrays | plain | lists))
+            if (dataset := file.get(name)) is not None:
+                # arrange may convert, a whole scan comes back bit by bit
+                whole, axes = checked(dataset), default_axes(dataset.ndim, name)
+                fields[name] = whole[()] if rows is None else arrange(whole, axes, rows, name)
+        scan = Scan(**fields)
     return with_options(scan, geometry)
 
 
-def _plain(value: Any) -> Any:
-    """Attribute as the Python text or number it was."""
-    if isinstance(value, str | bytes):
-        return text(value)
-    return value.item()
+def _beam(operand: Any, geometry: str, **rest: Any) -> ParallelBeam | FanBeam | VectorBeam:
+    make, name, _ = BEAMS[geometry]
+    return make(**{name: operand, **rest})
 
 
-def _beam(dataset: Any) -> ParallelBeam | FanBeam | VectorBeam:
-    make, operand, rest = BEAMS[text(dataset.attrs["geometry"])]
-    return make(**{operand: checked(dataset)[()], **{name: _plain(dataset.attrs[name]) for name in rest}})
+def _number(value: Any) -> float | int:
+    """NumPy's numbers as Python's, for JSON."""
+    number: float | int = value.item()
+    return number

@@ -6,7 +6,6 @@ from typing import Literal
 
 from rayfold.recon.data import Scan
 from rayfold.recon.preprocess.center import center as put_center
-from rayfold.recon.preprocess.check import check
 from rayfold.recon.preprocess.mend import mend_dead
 from rayfold.recon.preprocess.normalise import neglog, normalise
 from rayfold.recon.preprocess.remove import remove_rings, remove_zingers
@@ -55,7 +54,7 @@ def prepare(
     """
     if isinstance(center, str) and center != "auto":
         raise ValueError(f'center is {center!r}; give a column or "auto"')
-    scan = mend_dead(check(scan))
+    scan = mend_dead(scan)  # checks first
     if zingers and "remove_zingers" not in scan.history:
         scan = remove_zingers(normalise(scan))
     scan = neglog(normalise(scan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def remove_rings(scan: Scan, *, method: str = "sorting", **options: float) -> Sc
         for smooth ones, "dead" for blind or fluctuating pixels.
         The gentlest is "sorting"; the others also change the structure of the object.
     **options
-        Passed to Algotom's function of that method, as ``size``; an unknown name is an error.
+        Passed to Algotom's function of that method, as ``size``.
 
     Returns
     -------
@@ -99,7 +100,7 @@ def remove_rings(scan: Scan, *, method: str = "sorting", **options: float) -> Sc
     ImportError
         If Algotom is not installed.
     ValueError
-        If there is no such method, or the scan still holds raw counts.
+        If there is no such method or option, or the scan still holds raw counts.
 
     Examples
     --------
@@ -115,6 +116,10 @@ def remove_rings(scan: Scan, *, method: str = "sorting", **options: float) -> Sc
     if scan.kind == "counts":
         raise ValueError("ring removal needs normalised data; run normalise first")
     function = _algotom(RINGS[method])
+    known = [name for name, p in signature(function).parameters.items() if p.default is not Parameter.empty]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"{method!r} has no option {name!r}; use {', '.join(known)}")
     data = np.array(scan.data, dtype=_single(scan.data))
     for sinogram in _sinograms(data):
         sinogram[...] = function(sinogram.copy(), **options)

@@ -221,6 +221,8 @@ def test_rings_are_reduced(rng, method):
 def test_unknown_ring_method_lists_the_known(counts):
     with pytest.raises(ValueError, match="'nothing'; use one of all, sorting"):
         preprocess.remove_rings(preprocess.prepare(counts), method="nothing")
+    with pytest.raises(ValueError, match="'sorting' has no option 'sise'; use size, dim"):
+        preprocess.remove_rings(preprocess.prepare(counts), sise=3)
     with pytest.raises(ValueError, match="run normalise"):
         preprocess.remove_rings(counts)
 
