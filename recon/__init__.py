@@ -1,0 +1,58 @@
+"""rayfold: from raw CT and MRI measurements to images. Names load when they are first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "CGLS": "solvers",
+    "SIRT": "solvers",
+    "Image": "data",
+    "InconsistentInput": "errors",
+    "OutputFailure": "errors",
+    "Problem": "problem",
+    "Scan": "data",
+    "UnreadableInput": "errors",
+    "fbp": "methods",
+    "load": "io",
+    "prepare": "preprocess",
+    "read_image": "io.read_image",
+    "reconstruct": "methods",
+    "run": "solvers",
+    "save": "io",
+    "simulate": "simulation",
+}
+_MODULES = ("metrics", "phantoms", "plot", "preprocess", "report", "solvers")
+__all__ = [*sorted(_HOME), *_MODULES, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from rayfold.recon import metrics, phantoms, plot, preprocess, report, solvers
+    from rayfold.recon.data import Image, Scan
+    from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
+    from rayfold.recon.io import load, save
+    from rayfold.recon.io.read_image import read_image
+    from rayfold.recon.methods import fbp, reconstruct
+    from rayfold.recon.preprocess import prepare
+    from rayfold.recon.problem import Problem
+    from rayfold.recon.simulation import simulate
+    from rayfold.recon.solvers import CGLS, SIRT, run
+
+    __version__: str
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module(f"{__name__}.provenance").version()
+    if name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

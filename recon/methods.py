@@ -1,0 +1,240 @@
+"""From a scan to an image: filtered back-projection and the iterative methods, slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from rayfold.operators import FanBeam, ParallelBeam, VectorBeam, Volume, covering
+from rayfold.operators.filters import Window
+from rayfold.recon.data import Image, Scan
+from rayfold.recon.preprocess import prepare
+
+Array = Any
+Method = Literal["fbp", "cgls", "sirt"]
+METHODS: dict[str, int] = {"fbp": 0, "cgls": 12, "sirt": 100}  # method: iterations when none are given
+SLICES = 8  # reconstructed together: they share the ray arithmetic
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a reconstruction will do: grid, method, iterations, memory; and what the user should know."""
+
+    volume: Volume
+    slices: int
+    method: Method
+    iterations: int
+    device: str
+    bytes: int
+
+
+def plan(
+    scan: Scan,
+    method: Method = "fbp",
+    *,
+    grid: int | None = None,
+    spacing: float | None = None,
+    iterations: int | None = None,
+    device: str = "auto",
+) -> Plan:
+    """Choose the grid and check that the method can do this scan.
+
+    Parameters
+    ----------
+    scan : Scan
+        Measurement.
+    method : {"fbp", "cgls", "sirt"}
+        Method.
+    grid : int, optional
+        Pixels per side; by default enough for the field of view, in multiples of 16.
+    spacing : float, optional
+        Pixel size in mm; by default the bin pitch at the rotation axis.
+    iterations : int, optional
+        Steps of an iterative method.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown or cannot do this geometry.
+
+    Examples
+    --------
+    >>> beam = ParallelBeam.evenly(90, 100)
+    >>> plan(Scan(np.ones((90, 100), np.float32), beam, "attenuation")).volume.shape
+    (112, 112)
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
+    if scan.n_rows > 1 and not isinstance(scan.beam, ParallelBeam):
+        raise ValueError(
+            f"{scan.n_rows} detector rows of a diverging beam are a cone-beam scan, which needs a 3D method; "
+            f"reconstruct the central slice with rows={scan.n_rows // 2}"
+        )
+    if isinstance(scan.beam, VectorBeam):
+        if method == "fbp":
+            raise ValueError("fbp has no formula for arbitrary per-view vectors; use method cgls or sirt")
+        if grid is None or spacing is None:
+            raise ValueError("a scan with per-view vectors states no field of view; give grid and spacing")
+        volume = Volume((grid, grid), spacing)
+    else:
+        volume = covering(scan.beam, n=grid, spacing=spacing)
+    steps = METHODS[method] if iterations is None else int(iterations)
+    if steps < 0 or (method != "fbp" and steps == 0):
+        raise ValueError(f"iterations is {iterations}; {method} needs at least one")
+    at_once = min(scan.n_rows, SLICES)
+    pixels, data = volume.shape[0] * volume.shape[1], scan.n_views * scan.n_cols
+    memory = 4 * (scan.n_rows * (pixels + data) + at_once * (6 * pixels + (8 if steps else 5) * data))
+    return Plan(volume, scan.n_rows, method, steps, _device(device), memory)
+
+
+def _device(wanted: str) -> str:
+    """Resolve "auto": the first CUDA device CuPy sees, else the CPU."""
+    if wanted == "cpu":
+        return "cpu"
+    kind, _, number = wanted.partition(":")
+    if kind not in ("auto", "cuda") or (number and not number.isdigit()):
+        raise ValueError(f"device is {wanted!r}; it must be auto, cpu, cuda or cuda:N")
+    try:
+        import cupy
+
+        n = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception as error:  # CuPy missing, or any failure of the driver
+        if kind == "auto":
+            return "cpu"
+        raise ValueError(f"device {wanted} needs an NVIDIA GPU and CuPy (rayfold[cuda12]); use cpu") from error
+    if int(number or 0) >= n:
+        raise ValueError(f"device {wanted} does not exist; CuPy sees {n} devices")
+    return f"cuda:{number or 0}"
+
+
+def reconstruct(
+    scan: Scan,
+    method: Method = "fbp",
+    *,
+    grid: int | None = None,
+    spacing: float | None = None,
+    iterations: int | None = None,
+    window: Window = "ram-lak",
+    cutoff: float = 1.0,
+    nonnegative: bool = True,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Image:
+    """Reconstruct a scan.
+
+    Parameters
+    ----------
+    scan : Scan
+        Raw or prepared measurement; what is missing of the usual preprocessing is done first.
+    method : {"fbp", "cgls", "sirt"}
+        Filtered back-projection, conjugate gradients, or SIRT.
+    grid, spacing, iterations, device
+        As in `plan`.
+    window, cutoff
+        Filter of "fbp", see `rayfold.operators.filters`.
+    nonnegative : bool
+        Keep SIRT's image at or above 0.
+    progress : callable, optional
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    Image
+        Attenuation in 1/mm (1/px when the scan states no pixel size), ``(ny, nx)`` or ``(rows, ny, nx)``;
+        ``provenance["notes"]`` says what the user should know.
+
+    Raises
+    ------
+    ValueError
+        If the method cannot do this scan.
+    InconsistentInput
+        If the data cannot be a measurement.
+
+    Examples
+    --------
+    >>> scan = Scan(np.ones((90, 48), np.float32), ParallelBeam.evenly(90, 48), "attenuation", unit="px")
+    >>> reconstruct(scan).shape
+    (48, 48)
+    """
+    chosen = plan(scan, method, grid=grid, spacing=spacing, iterations=iterations, device=device)
+    scan = prepare(scan)
+    data = np.asarray(scan.sinograms, np.float32).reshape(-1, scan.n_views, scan.n_cols)
+    out = np.empty((len(data), *chosen.volume.shape), np.float32)
+    steps = max(chosen.iterations, 1)
+    chunks = range(0, len(data), SLICES)
+    apply, notes = _solver(scan, chosen, window, cutoff, nonnegative)
+    for done, first in enumerate(chunks):
+
+        def tick(i: int, done: int = done) -> None:
+            if progress is not None:
+                progress(done * steps + i, len(chunks) * steps)
+
+        part = _to(chosen.device, data[first : first + SLICES])
+        out[first : first + SLICES] = _back(apply(part, tick))
+        tick(steps)
+    step = chosen.volume.steps
+    array, space = (out[0], step) if scan.data.ndim == 2 else (out, (scan.row_pitch or step[0], *step))
+    unit = "1/mm" if scan.unit == "mm" else "1/px"
+    made = {"method": method, "notes": [*scan.notes, *notes], "steps": list(scan.history)}
+    return Image(array, space, unit=unit, provenance=made)
+
+
+def _solver(
+    scan: Scan, chosen: Plan, window: Window, cutoff: float, nonnegative: bool
+) -> tuple[Callable[[Array, Callable[[int], None]], Array], list[str]]:
+    """Function from a stack of sinograms to a stack of images, and remarks."""
+    if chosen.method == "fbp":
+        from rayfold.operators.fbp import fbp_operator
+
+        assert isinstance(scan.beam, ParallelBeam | FanBeam)  # plan() has refused the rest
+        inverse, note = fbp_operator(chosen.volume, scan.beam, window=window, cutoff=cutoff)
+        return lambda y, tick: inverse(y), [note] if note else []
+    from rayfold.operators import XRay
+    from rayfold.recon.problem import Problem
+    from rayfold.recon.solvers import CGLS, SIRT, run
+
+    A = XRay(chosen.volume, scan.beam)
+    solver = CGLS() if chosen.method == "cgls" else SIRT(lower=0.0 if nonnegative else None)
+
+    def solve(y: Array, tick: Callable[[int], None]) -> Array:
+        return run(solver, Problem(A, y), chosen.iterations, callback=lambda s: tick(s.iteration)).x
+
+    return solve, []
+
+
+def fbp(
+    scan: Scan,
+    *,
+    window: Window = "ram-lak",
+    cutoff: float = 1.0,
+    grid: int | None = None,
+    spacing: float | None = None,
+    device: str = "auto",
+) -> Image:
+    """Filtered back-projection of a scan; see `reconstruct`, and `rayfold.operators.fbp` for arrays.
+
+    Examples
+    --------
+    >>> scan = Scan(np.ones((90, 48), np.float32), ParallelBeam.evenly(90, 48), "attenuation", unit="px")
+    >>> fbp(scan, window="hann").unit
+    '1/px'
+    """
+    return reconstruct(scan, "fbp", window=window, cutoff=cutoff, grid=grid, spacing=spacing, device=device)
+
+
+def _to(device: str, host: Array) -> Array:
+    if device == "cpu":
+        return host
+    import cupy
+
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        return cupy.asarray(host)
+
+
+def _back(array: Array) -> Array:
+    return array if isinstance(array, np.ndarray) else array.get()

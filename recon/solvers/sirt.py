@@ -1,0 +1,78 @@
+"""The simultaneous iterative reconstruction technique."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rayfold.operators.dispatch import namespace
+from rayfold.recon.problem import Problem
+from rayfold.recon.solvers.arrays import ratio, size, start
+
+Array = Any
+
+
+class SIRTState(NamedTuple):
+    """Image, data residual, reciprocal row and column sums, norm of the weighted residual."""
+
+    x: Array
+    r: Array
+    rows: Array
+    cols: Array
+    residual: Array
+
+
+@dataclass(frozen=True)
+class SIRT:
+    """``x <- x + relaxation * C A.H R W (y - A x)`` with the reciprocal row sums R and column sums C of ``W A``.
+
+    Needs no step size, and keeps the image within a box when asked to.
+
+    Parameters
+    ----------
+    relaxation : float
+        Between 0 and 2.
+    lower, upper : float, optional
+        Bounds of the image; ``lower=0`` for attenuation.
+
+    References
+    ----------
+    P. Gilbert, J. Theor. Biol. 36 (1972) 105; Y. Censor and T. Elfving, SIAM J. Matrix Anal. 24 (2002) 40.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rayfold.operators.calculus import Diagonal
+    >>> from rayfold.recon import Problem, run
+    >>> A = Diagonal((2,), np.array([1.0, 2.0]))
+    >>> run(SIRT(lower=0.0), Problem(A, np.array([3.0, -4.0])), 1).x
+    array([3., 0.])
+    """
+
+    relaxation: float = 1.0
+    lower: float | None = None
+    upper: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.relaxation < 2:
+            raise ValueError(f"relaxation is {self.relaxation}; it must lie between 0 and 2")
+
+    def init(self, problem: Problem, x0: Array | None = None) -> SIRTState:
+        """State at `x0`, zero by default; costs one A and one A.H for the sums."""
+        if not problem.A.nonnegative:
+            raise ValueError("SIRT needs an operator without negative entries; use CGLS for this one")
+        x, r = start(problem, x0)
+        xp = namespace(r)
+        some = xp.ones_like(r)
+        rows = problem.A(xp.ones_like(x))
+        cols = problem.A.H(problem.weigh(some))
+        return SIRTState(x, r, ratio(some, rows), ratio(xp.ones_like(x), cols), size(problem, r))
+
+    def step(self, problem: Problem, state: SIRTState) -> SIRTState:
+        """One step: one A and one A.H."""
+        xp = namespace(state.r)
+        x = state.x + self.relaxation * state.cols * problem.A.H(problem.weigh(state.rows * state.r))
+        if self.lower is not None or self.upper is not None:
+            x = xp.clip(x, self.lower, self.upper)
+        r = problem.y - problem.A(x)
+        return SIRTState(x, r, state.rows, state.cols, size(problem, r))
