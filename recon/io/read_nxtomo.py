@@ -191,7 +191,9 @@ def _split(data: Any, key: Array, axes: tuple[str, ...], rows: Rows) -> _Frames:
             for run in runs
             if key[run[0]] == kind
         ]
-        return np.concatenate(blocks) if blocks else None
+        if len(blocks) < 2:
+            return blocks[0] if blocks else None  # no second copy of a large scan
+        return np.concatenate(blocks)
 
     views = take(VIEW)
     if views is None:

@@ -146,7 +146,8 @@ def neglog(scan: Scan, *, floor: float | None = None) -> Scan:
             *notes,
             f"{low} values ({100 * low / scan.data.size:.2g} %) below transmission {floor:.2g} set to it",
         )
-    data = -np.log(np.maximum(scan.data, floor, dtype=_working(scan.data)))
+    data = np.maximum(scan.data, floor, dtype=_working(scan.data))
+    np.negative(np.log(data, out=data), out=data)  # in place: scans are large
     return scan.did("neglog", data=data, kind="attenuation", notes=notes)
 
 
