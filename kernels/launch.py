@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 FOLDER = Path(__file__).resolve().parent / "cuda"
-OPTIONS = ("--std=c++17", "--fmad=false")  # common.cuh says why the products are not contracted
+# common.cuh says why products are not contracted; CuPy adds -ftz=true, which changes numbers below 1e-38 only
+OPTIONS = ("--std=c++17", "--fmad=false")
 MAX_GRID_Z = 65535
 _INCLUDE = re.compile(r'^#include "([\w.]+)"$', re.MULTILINE)
 
@@ -68,6 +69,13 @@ def _kernel(name: str, function: str, defines: tuple[tuple[str, str], ...], devi
     return _module(name, defines, device).get_function(function)
 
 
+def kernel(name: str, function: str, defines: tuple[tuple[str, str], ...]) -> Any:
+    """A compiled kernel for the current device, kept for the next call (a ``cupy.RawKernel``)."""
+    import cupy
+
+    return _kernel(name, function, defines, cupy.cuda.Device().id)
+
+
 def launch(
     name: str,
     function: str,
@@ -96,12 +104,10 @@ def launch(
     RuntimeError
         If compiling or launching fails; names the kernel, the grid and the shapes.
     """
-    import cupy
-
     if 0 in grid:
         return
     try:
-        _kernel(name, function, defines, cupy.cuda.Device().id)(grid, (threads,), args)
+        kernel(name, function, defines)(grid, (threads,), args)
     except Exception as error:  # CuPy raises many kinds; all need to say which launch it was
         shapes = [tuple(a.shape) for a in args if getattr(a, "ndim", 0)]
         raise RuntimeError(
