@@ -1,14 +1,16 @@
 """Joseph's projector in 2D and its exact adjoint on the CPU: the twin of ``cuda/joseph.cu``.
 
-A ray is the line ``x * ey - y * ex = a`` in pixel units about the middle of the grid, with ``(a, ex, ey)`` affine in
-``t[k]`` for bin k of a view: parallel, flat-fan and (through t) curved detectors alike. A ray steeper than 45
-degrees meets row y at ``x = a / ey + y * ex / ey`` and takes there the linear interpolation of the two neighbours
-times its path per row; a flatter ray meets columns in the same way on the transposed image.
+A ray is the line ``x * ey - y * ex = a`` in pixel units about the middle of the grid, with ``(a, ex, ey)``
+affine in ``t[k]`` for bin k of a view: parallel, flat-fan and (through t) curved detectors alike. A ray
+steeper than 45 degrees meets row y at ``x = a / ey + y * ex / ey`` and takes there the linear interpolation
+of the two neighbours times its path per row; a flatter ray meets columns in the same way on the transposed
+image.
 
-Forward: a thread owns views. Adjoint: a thread owns image rows and gathers, for every pixel, the bins whose crossing
-lies within one pixel, from the same rounded numbers: no atomics, the same result every time.
+Forward: a thread owns views. Adjoint: a thread owns image rows and gathers, for every pixel, the bins whose
+crossing lies within one pixel, from the same rounded numbers: no atomics, the same result every time.
 
-Reference: P. M. Joseph, An improved algorithm for reprojecting rays through pixel images, IEEE TMI 1 (1982) 192.
+Reference: P. M. Joseph, An improved algorithm for reprojecting rays through pixel images, IEEE Trans. Med.
+Imaging 1 (1982) 192.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from .simd import LANES, sample_block, tent_block
 
 Array = np.ndarray[Any, Any]
 FAR = 1e9  # a crossing that no pixel is near to
+COPIES = 1 << 25  # pixels copied with zeros around them at a time
 _jit = numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
 
 
 def _arctan_series() -> Array:
-    """Coefficients of arctan(z) / z in z**2 on 0..1, to 1e-7: finds bins on curved detectors, enters no weight."""
+    """Coefficients of arctan(z) / z in z**2 on 0..1, to 1e-7: finds bins on curved detectors only."""
     s = 0.5 * (1 - np.cos(np.pi * (np.arange(10) + 0.5) / 10))
     fit = chebyshev.chebfit(2 * s - 1, np.arctan(np.sqrt(s)) / np.sqrt(s), 9)
     series = np.zeros(1)
@@ -81,7 +84,7 @@ def _margin(n_cols: int) -> float:
 
 @_jit  # type: ignore[untyped-decorator]
 def _line(view: Array, flat: int, r: Any) -> Any:
-    """``(n0, n1, d0, d1)`` with ``t = (n0 + n1 x) / (d0 + d1 x)`` for the point x of row r (column, when flat)."""
+    """``(n0, n1, d0, d1)`` with ``t = (n0 + n1 x) / (d0 + d1 x)`` for point x of row r (flat: column)."""
     if flat:
         return -view[0] + r * view[4], -view[2], view[1] - r * view[5], view[3]
     return view[0] + r * view[2], -view[4], -view[1] - r * view[3], view[5]
@@ -99,7 +102,7 @@ def _forward(
     padded: Array, turned: Array, out: Array, coef: Array, p: Array, m: Array, w: Array, pairs: Array,
     fan_step: float, start: int, stop: int,
 ) -> None:  # fmt: skip
-    """Views ``start .. stop`` of all images; `padded` has one zero column before and three after, `turned` too."""
+    """Views ``start .. stop`` of all images; one zero column before, three after the pixels."""
     cast = out.dtype.type
     n_batch, n_cols = out.shape[0], out.shape[2]
     lanes = LANES if out.itemsize == 4 else LANES // 2
@@ -173,8 +176,8 @@ def _first_bins(
         rising = not rising
     x0 = -edge - 2 if rising else -edge
     base = cast(0.5 * (n_cols - 1) - _margin(n_cols) + 1 + shift)
-    low, high, one = cast(0), cast(n_cols + shift), cast(1)
-    if d1 == 0:
+    low, high = cast(0), cast(n_cols + shift)
+    if d1 == 0 and fan_step == 0:
         slope, base = n1 / d0, base + n0 / d0
         for j in range(first.shape[0]):
             q = base + (x0 + ramp[j]) * slope
@@ -269,20 +272,24 @@ def forward(x: Array, out: Array, coef: Array, t: Array, steps: Array, fan_step:
         Angle between bins of a curved detector, 0 for a flat one.
     """
     batch, ny, nx = x.shape
-    p, m, w, pairs = _rays(coef, t, (ny, nx), steps)
-    padded = np.zeros((batch, ny, nx + 4), x.dtype)
-    turned = np.zeros((batch, nx, ny + 4), x.dtype)
-    padded[:, :, 1 : nx + 1] = x
-    turned[:, :, 1 : ny + 1] = x.transpose(0, 2, 1)
+    tables = _rays(coef, t, (ny, nx), steps)
+    at_once = min(batch, max(1, COPIES // (nx * ny)))
+    padded = np.zeros((at_once, ny, nx + 4), x.dtype)
+    turned = np.zeros((at_once, nx, ny + 4), x.dtype)
+    for start in range(0, batch, at_once):
+        part = x[start : start + at_once]
+        n = len(part)
+        padded[:n, :, 1 : nx + 1] = part
+        turned[:n, :, 1 : ny + 1] = part.transpose(0, 2, 1)
 
-    def work(a: int, b: int) -> None:
-        _forward(padded, turned, out, coef, p, m, w, pairs, float(fan_step), a, b)
+        def work(a: int, b: int, sinogram: Array = out[start : start + n], n: int = n) -> None:
+            _forward(padded[:n], turned[:n], sinogram, coef, *tables, float(fan_step), a, b)
 
-    threads.each(work, threads.split(len(coef)))
+        threads.each(work, threads.split(len(coef)))
 
 
 def adjoint(y: Array, out: Array, coef: Array, t: Array, steps: Array, fan_step: float) -> None:
-    """Exact transpose of `forward`: `y` is ``(batch, views, cols)``, `out` ``(batch, ny, nx)`` is overwritten."""
+    """Exact transpose of `forward`: `y` ``(batch, views, cols)``, `out` ``(batch, ny, nx)`` overwritten."""
     batch, ny, nx = out.shape
     p, m, w, pairs = _rays(coef, t, (ny, nx), steps)
     turned = np.zeros((batch, nx, ny), y.dtype)
