@@ -1,5 +1,4 @@
-// What the forward and the adjoint kernel must agree on to the last bit: the ray, its crossings and the
-// weights.
+// What the forward and the adjoint kernel must agree on to the last bit: ray, crossings and weights.
 //
 // The preamble (kernels/launch.py) defines REAL, float or double, and IMAGES, how many images one thread
 // carries. Everything that enters a weight is written with explicit fma() and IEEE division, and the source
@@ -10,10 +9,10 @@ typedef long long Offset;  // element offsets: batches of large images pass 2^31
 // An image row (or column, for a flat ray) is met at padded pixel X = p + m * r; pixel j sits at X = j + 1,
 // so that X = 0 and X = n + 1 are the first places outside where no pixel is felt any more.
 struct Ray {
-    REAL p;    // crossing at the middle row, in padded pixels
-    REAL m;    // pixels per row
-    REAL path; // length of the ray between two rows, in mm
-    bool flat; // crosses columns instead of rows
+    REAL p;     // crossing at the middle row, in padded pixels
+    REAL m;     // pixels per row
+    REAL path;  // length of the ray between two rows, in mm
+    bool flat;  // crosses columns instead of rows
 };
 
 // Element (i, j) of plane `outer` of an array whose planes are `rows` by `cols`.

@@ -113,10 +113,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) forward(
 }
 
 // ------------------------------------------------------------------------------------------ adjoint
-// A block owns a tile of 32 x 16 pixels and walks the views eight at a time. Warp w computes the rays of view
-// w that can reach the tile, once, into shared memory; then every thread gathers for its two pixels the few
-// bins whose crossing is less than one pixel away. A tile seen by more than CAP bins is served in several
-// rounds.
+// A block owns a tile of 32 x 16 pixels and walks the views eight at a time. Warp w computes the rays of the
+// w-th view that can reach the tile, once, into shared memory; then every thread gathers for its two pixels
+// the few bins whose crossing is less than one pixel away. More than CAP bins are served in several rounds.
 
 constexpr int WARP = 32, VIEWS = 8, PIXELS = 2, CAP = 64;
 static_assert(TILE_X == WARP && TILE_Y == VIEWS * PIXELS, "a thread owns PIXELS pixels of a column");
@@ -184,7 +183,8 @@ extern "C" __global__ void __launch_bounds__(WARP * VIEWS) adjoint(
             int first = 0, count = 0;
             if (view < views) {
                 const REAL x_mid = centred(j0, nx) + u0, y_mid = centred(i0, ny) + v0;
-                const Window mine = window_of(coef + Offset(6) * view, t, fan_step, x_mid, y_mid, ny, nx, cols);
+                const REAL* one = coef + Offset(6) * view;
+                const Window mine = window_of(one, t, fan_step, x_mid, y_mid, ny, nx, cols);
                 first = mine.first, count = mine.count;
                 if (lane == 0) windows[warp] = mine;
             } else if (lane == 0) {

@@ -1,12 +1,12 @@
-// Which bins can see a tile of pixels in a view, and which of them a single pixel: candidates only, no
-// weights.
+// Which bins can see a tile of pixels in a view, and which of them a single pixel: candidates, no weights.
 
 constexpr int TILE_X = 32, TILE_Y = 16;
 enum Kind { STEEP, FLAT, MIXED };
 
 // Where the pixels of a tile project in one view. At offset (u, v) from the middle of the tile, in pixels,
 //     t = t0 + (a u + b v) / (1 + c u + d v),
-// the inverse (N0 + Nx u + Ny v) / (D0 + Dx u + Dy v) of the line, t0 = N0 / D0, a = (Nx - t0 Dx) / D0, c = Dx / D0.
+// the inverse (N0 + Nx u + Ny v) / (D0 + Dx u + Dy v) of the line with t0 = N0 / D0, a = (Nx - t0 Dx) / D0
+// and c = Dx / D0.
 struct Window {
     REAL a, b, c, d, t0;
     REAL k0;     // bin of the middle of the tile, counted from `first`
@@ -18,8 +18,7 @@ struct Window {
 __device__ __forceinline__ float quotient(float a, float b) { return __fdividef(a, b); }
 __device__ __forceinline__ double quotient(double a, double b) { return a / b; }
 
-// STEEP or FLAT only if all bins first .. last are. fma is monotone in t, so the two ends bound all between
-// exactly.
+// STEEP or FLAT only if all bins first .. last are. fma is monotone in t: the two ends bound all between.
 __device__ __forceinline__ int kind_of(const REAL* __restrict__ view, REAL t_first, REAL t_last)
 {
     const REAL ex0 = __ldg(view + 2), ex1 = __ldg(view + 3), ey0 = __ldg(view + 4), ey1 = __ldg(view + 5);
@@ -35,10 +34,10 @@ __device__ __forceinline__ int kind_of(const REAL* __restrict__ view, REAL t_fir
 // The window of the tile whose middle is at (x, y).
 //
 // A steep ray that touches a pixel crosses its row less than one pixel away, a flat one its column; so the
-// candidates lie between the bins of the four neighbours. One pixel further, t moves by (Nx - t Dx) / (D +
-// Dx), which the tile's largest |t - t0| and smallest |D| bound; arctan only shortens it. With the source in
-// or beside the tile there is no bound, the difference of arctangents in bin_of may pass a quarter turn, and
-// every bin is a candidate.
+// candidates lie between the bins of the four neighbours. One pixel further, t moves by
+// (Nx - t Dx) / (D + Dx), which the tile's largest |t - t0| and smallest |D| bound; arctan only shortens it.
+// With the source in or near the tile the bound is poor, the difference of arctangents in bin_of may pass a
+// quarter turn, and every bin is a candidate.
 __device__ Window window_of(
     const REAL* __restrict__ view, const REAL* __restrict__ t, REAL fan_step, REAL x, REAL y, int ny, int nx,
     int cols)

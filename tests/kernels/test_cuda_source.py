@@ -103,6 +103,22 @@ def test_adjoint_is_the_transpose_entry_by_entry(volume, beam, dtype):
 
 
 @needs_compiler
+@pytest.mark.parametrize("pitch", [0.5, 1.4, 4.0])
+@pytest.mark.parametrize("curved", [False, True])
+def test_dot_at_real_size(curved, pitch):
+    """In float32 the bins that reach a pixel must be found in spite of coordinates rounded at 500 pixels."""
+    distances = {"source_to_axis": 700.0, "source_to_detector": 1400.0}
+    volume = Volume((512, 512), 0.7)
+    beam = FanBeam(np.arange(12) * 0.53, round(1024 / pitch), pitch, curved=curved, **distances)
+    rays = plan(volume, beam, "float32")
+    x = np.random.default_rng(0).random((1, 512, 512), np.float32)
+    y = build.run("forward", x, np.empty((1, *beam.shape), np.float32), *rays)
+    back = build.run("adjoint", y, np.empty_like(x), *rays)
+    left, right = (float(np.vdot(a.astype("f8"), b)) for a, b in ((y, y), (x, back)))
+    assert abs(left - right) < 1e-7 * left
+
+
+@needs_compiler
 def test_elements_beyond_two_to_the_31(tmp_path):
     """The last images of a sparse batch of more than 2^31 elements on both sides; only their blocks run."""
     volume, beam = Volume((64, 64)), ParallelBeam(np.linspace(0, 3, 64), 64)
