@@ -11,8 +11,8 @@ _LATER = {
 }
 
 __all__ = [
-    "Adjoint", "Composed", "FanBeam", "Identity", "LinearOperator", "ParallelBeam", "Scaled", "Select", "Stack",
-    "Sum", "VectorBeam", "Volume", "XRay", "conformance", "covering", "dot_test", "gradient_test",
+    "Adjoint", "Composed", "FanBeam", "Identity", "LinearOperator", "ParallelBeam", "Scaled", "Select",
+    "Stack", "Sum", "VectorBeam", "Volume", "XRay", "conformance", "covering", "dot_test", "gradient_test",
 ]  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The one class an operator author extends, and the operators that come for free from it.
 
-An operator is a frozen dataclass with one method, `apply`, on batched NumPy or CuPy buffers. Calling it with a NumPy,
-CuPy, torch or JAX array of any leading batch axes, its adjoint, algebra, gradients of any order, forward mode, vmap
-and jit all follow (`dispatch`, `bridge_torch`, `bridge_jax`).
+An operator is a frozen dataclass with one method, `apply`, on batched NumPy or CuPy buffers. Calling it with
+a NumPy, CuPy, torch or JAX array of any leading batch axes, its adjoint, algebra, gradients of any order,
+forward mode, vmap and jit all follow (`dispatch`, `bridge_torch`, `bridge_jax`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from numbers import Complex, Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from . import dispatch
 from .geometry import digest
 
 Array = Any  # NumPy, CuPy, torch or JAX; what goes in comes out
+_DERIVED = {"_key", "_registered", "_tensors"}
 
 
 class LinearOperator(abc.ABC):
@@ -92,8 +94,8 @@ class LinearOperator(abc.ABC):
     def tangent(self, x: Array, directions: Mapping[str, Array], *, adjoint: bool) -> Array:
         """Derivative of ``A(x)`` (of ``A.H(x)``) when the operands move in `directions`.
 
-        Called on an operator whose operands are arrays of the caller's graph; written with differentiable calls,
-        so that second derivatives come by themselves. `directions` holds only the operands that move.
+        Called on an operator whose operands are arrays of the caller's graph; written with differentiable
+        calls, so that second derivatives come by themselves. `directions` holds only the operands that move.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no derivative with respect to {', '.join(directions)}; "
@@ -101,14 +103,12 @@ class LinearOperator(abc.ABC):
         )
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
-        """Apply to an array of any supported library; composites override this, authors do not."""
+        """Apply to an array already checked, never a half type; composites override this."""
         return dispatch.call(self, x, adjoint=adjoint)
 
     def __call__(self, x: Array, **operands: Array) -> Array:
         """Apply to ``(..., *in_shape)``; keyword arrays replace operands for this call."""
-        return (
-            self.bind(**operands).evaluate(x, adjoint=False) if operands else self.evaluate(x, adjoint=False)
-        )
+        return dispatch.enter(self.bind(**operands) if operands else self, x)
 
     def bind(self, **operands: Array) -> LinearOperator:
         """The same structure with operands from the caller's graph: leaves, batched or not."""
@@ -130,7 +130,7 @@ class LinearOperator(abc.ABC):
     @property
     def gram(self) -> LinearOperator:
         """``A.H @ A``; operators that know a faster way override it."""
-        return self.H @ self
+        return Composed.of(self.H, self)
 
     def __matmul__(self, other: Any) -> Any:
         """Compose two operators, or apply to an array."""
@@ -145,27 +145,32 @@ class LinearOperator(abc.ABC):
     def __neg__(self) -> LinearOperator:
         return Scaled(self, -1.0)
 
-    def __mul__(self, scalar: complex) -> LinearOperator:
-        return Scaled(self, scalar) if isinstance(scalar, int | float | complex) else NotImplemented
+    def __mul__(self, scalar: Any) -> LinearOperator:
+        return Scaled(self, _number(scalar)) if isinstance(scalar, Complex) else NotImplemented
 
     __rmul__ = __mul__
+    __array_ufunc__ = None  # NumPy scalars on the left leave the product to this class
 
-    def __truediv__(self, scalar: complex) -> LinearOperator:
-        return Scaled(self, 1 / scalar) if isinstance(scalar, int | float | complex) else NotImplemented
+    def __truediv__(self, scalar: Any) -> LinearOperator:
+        return Scaled(self, 1 / _number(scalar)) if isinstance(scalar, Complex) else NotImplemented
 
     def __getitem__(self, rows: Any) -> LinearOperator:
         """Only some entries along the first output axis (views, shots): ordered subsets."""
-        return Select(self.out_shape, _positions(rows, self.out_shape[0])) @ self
+        return Composed.of(Select(self.out_shape, _positions(rows, self.out_shape[0])), self)
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
         own = () if self.structure is self else (self.structure,)
         return (type(self), own, tuple((name, digest(np.asarray(v))) for name, v in self.operands.items()))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """State without what was derived here: a number from this process means nothing in another."""
+        return {key: value for key, value in vars(self).items() if key not in _DERIVED}
+
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not self.operands:
             return self is other
-        return self._key == other._key  # type: ignore[attr-defined, no-any-return]
+        return self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key) if self.operands else id(self)
@@ -187,7 +192,7 @@ class LinearOperator(abc.ABC):
         return value
 
     def norm_bound(self) -> float:
-        """Upper bound of the norm of a non-negative operator, ``sqrt(max(A 1) * max(A.H 1))``: two applications."""
+        """Upper bound of the norm of a non-negative operator: ``sqrt(max(A 1) * max(A.H 1))``."""
         if not self.nonnegative:
             raise ValueError(f"{type(self).__name__} may have negative entries; use norm() for its size")
         rows = self(np.ones(self.in_shape, np.float32))
@@ -199,6 +204,11 @@ class LinearOperator(abc.ABC):
         n = math.prod(self.in_shape)
         rows = self(np.eye(n, dtype=dtype).reshape(n, *self.in_shape))
         return rows.reshape(n, -1).T
+
+
+def _number(value: Complex) -> float | complex:
+    """A Python number from any scalar type."""
+    return float(value) if isinstance(value, Real) else complex(value)
 
 
 def _positions(rows: Any, n: int) -> tuple[int, ...]:
@@ -218,13 +228,13 @@ class Bound(LinearOperator):
     base: LinearOperator
     values: Mapping[str, Array]
 
-    in_shape = property(lambda self: self.base.in_shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.base.out_shape)  # type: ignore[assignment]
-    field = property(lambda self: self.base.field)  # type: ignore[assignment]
-    nonnegative = property(lambda self: self.base.nonnegative)  # type: ignore[assignment]
-    operands = property(lambda self: self.values)  # type: ignore[assignment]
-    operand_shapes = property(lambda self: self.base.operand_shapes)  # type: ignore[assignment]
-    structure = property(lambda self: self.base)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.base.in_shape)
+    out_shape = property(lambda self: self.base.out_shape)
+    field = property(lambda self: self.base.field)
+    nonnegative = property(lambda self: self.base.nonnegative)
+    operands = property(lambda self: self.values)
+    operand_shapes = property(lambda self: self.base.operand_shapes)
+    structure = property(lambda self: self.base)
 
     def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
         self.base.apply(x, out, adjoint=adjoint, **operands)
@@ -268,10 +278,10 @@ class Adjoint(Composite):
 
     op: LinearOperator
 
-    in_shape = property(lambda self: self.op.out_shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.op.in_shape)  # type: ignore[assignment]
-    parts = property(lambda self: (self.op,))  # type: ignore[assignment]
-    H = property(lambda self: self.op)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.op.out_shape)
+    out_shape = property(lambda self: self.op.in_shape)
+    parts = property(lambda self: (self.op,))
+    H = property(lambda self: self.op)
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
         return self.op.evaluate(x, adjoint=not adjoint)
@@ -297,8 +307,8 @@ class Composed(Composite):
         kept = [op for op in flat if not isinstance(op, Identity)] or flat[:1]
         return kept[0] if len(kept) == 1 else cls(tuple(kept))
 
-    in_shape = property(lambda self: self.parts[-1].in_shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.parts[0].out_shape)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.parts[-1].in_shape)
+    out_shape = property(lambda self: self.parts[0].out_shape)
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
         for part in self.parts if adjoint else self.parts[::-1]:
@@ -328,8 +338,8 @@ class Sum(Composite):
             flat.extend(term.parts if isinstance(term, Sum) else [term])
         return cls(tuple(flat))
 
-    in_shape = property(lambda self: self.parts[0].in_shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.parts[0].out_shape)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.parts[0].in_shape)
+    out_shape = property(lambda self: self.parts[0].out_shape)
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
         total = self.parts[0].evaluate(x, adjoint=adjoint)
@@ -345,9 +355,9 @@ class Scaled(Composite):
     op: LinearOperator
     scalar: complex
 
-    in_shape = property(lambda self: self.op.in_shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.op.out_shape)  # type: ignore[assignment]
-    parts = property(lambda self: (self.op,))  # type: ignore[assignment]
+    in_shape = property(lambda self: self.op.in_shape)
+    out_shape = property(lambda self: self.op.out_shape)
+    parts = property(lambda self: (self.op,))
 
     @property
     def field(self) -> Literal["real", "complex"]:  # type: ignore[override]
@@ -375,7 +385,7 @@ class Stack(Composite):
             _same("stack operators (inputs)", self.parts[0].in_shape, part.in_shape)
             _same("stack operators (trailing output axes)", self.parts[0].out_shape[1:], part.out_shape[1:])
 
-    in_shape = property(lambda self: self.parts[0].in_shape)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.parts[0].in_shape)
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -405,15 +415,14 @@ class Identity(LinearOperator):
     shape: tuple[int, ...]
     nonnegative = True
 
-    in_shape = property(lambda self: self.shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.shape)  # type: ignore[assignment]
-    H = property(lambda self: self)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.shape)
+    out_shape = property(lambda self: self.shape)
+    H = property(lambda self: self)
 
     def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
         out[...] = x
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
-        dispatch.check(self, x, adjoint=adjoint)
         return x
 
 
@@ -425,7 +434,7 @@ class Select(LinearOperator):
     rows: tuple[int, ...] = field(repr=False)
     nonnegative = True
 
-    in_shape = property(lambda self: self.shape)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.shape)
 
     @property
     def out_shape(self) -> tuple[int, ...]:

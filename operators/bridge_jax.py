@@ -1,7 +1,7 @@
 """Operators on JAX arrays: jit, grad, jvp, linear_transpose, vmap, of every order. The only jax here.
 
-One primitive, linear in its first argument; kernels run in place on XLA's buffers through `buffer_callback`. JAX
-transposes (A^T) where the adjoint conjugates (A^H), hence the two conjugations in the transpose rule.
+One primitive, linear in its first argument; kernels run in place on XLA's buffers through `buffer_callback`.
+JAX transposes (A^T) where the adjoint conjugates (A^H), hence the two conjugations in the transpose rule.
 """
 
 from __future__ import annotations
@@ -40,13 +40,18 @@ def _bind(op: LinearOperator, x: Array, adjoint: bool) -> Array:
     for name, value in op.operands.items():
         if dispatch.library(type(value)) not in ("numpy", "jax"):
             raise TypeError(
-                f"operand {name} is a {dispatch.library(type(value))} array, the input a JAX array"
+                f"operand {name} is a {dispatch.library(type(value))} array, the input a JAX one; convert it"
             )
         # without x64 JAX would round the operator's own float64 numbers: they travel as bits
         pack = isinstance(value, np.ndarray) and value.dtype == np.float64 and not jax.config.jax_enable_x64
-        values.append(jnp.asarray(value.view(np.uint32).reshape(*value.shape, 2) if pack else value))
+        values.append(jnp.asarray(_bits(value) if pack else value))
         packed.append(pack)
     return _apply.bind(x, *values, op=op.structure, adjoint=adjoint, packed=tuple(packed))
+
+
+def _bits(value: Any) -> Any:
+    """Float64 numbers as pairs of 32-bit integers along a last axis."""
+    return np.ascontiguousarray(value).view(np.uint32).reshape(*value.shape, 2)
 
 
 def _out_shape(op: LinearOperator, x: Array, operands: tuple[Array, ...], adjoint: bool, packed: Any) -> Any:
@@ -86,10 +91,11 @@ def _run(x: Array, *operands: Array, op: LinearOperator, adjoint: bool, packed: 
 _apply.def_impl(partial(jax.jit, static_argnames=("op", "adjoint", "packed"))(_run))
 
 
-@_apply.def_abstract_eval
 def _abstract(x: Array, *operands: Array, op: LinearOperator, adjoint: bool, packed: tuple[bool, ...]) -> Any:
     return jax.core.ShapedArray(_out_shape(op, x, operands, adjoint, packed), x.dtype)
 
+
+_apply.def_abstract_eval(_abstract)
 
 mlir.register_lowering(_apply, mlir.lower_fun(_run, multiple_results=False))
 

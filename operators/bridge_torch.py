@@ -1,11 +1,13 @@
-"""Operators on torch tensors: autograd of every order, forward mode, vmap and torch.compile. The only torch here.
+"""Operators on torch tensors: autograd of any order, forward mode, vmap, torch.compile. The only torch here.
 
-A torch custom op alone returns silent zeros under `torch.func.jvp`, and Dynamo refuses a Function with `jvp`; so
-eager code goes through `Apply` and compiled code through the custom op. Both call the same kernels.
+A torch custom op alone returns silent zeros under `torch.func.jvp`, and Dynamo refuses a Function with `jvp`;
+so eager code goes through `Apply` and compiled code through the custom op. Both call the same kernels.
 """
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +23,8 @@ _NAMES = {
     kind: str(kind).removeprefix("torch.") for kind in vars(torch).values() if isinstance(kind, torch.dtype)
 }
 _KINDS = {name: kind for kind, name in _NAMES.items()}
+_counter = itertools.count()
+_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
 
 
 def call(op: LinearOperator, x: Tensor, adjoint: bool) -> Tensor:
@@ -40,9 +44,20 @@ def _primitive(op: LinearOperator, x: Tensor, adjoint: bool) -> Tensor:
     else:
         number, names = _number(op)
         operands = [_own(op, name) for name in names]
+    for name, value in zip(names, operands, strict=True):
+        if value.device not in (x.device, torch.device("cpu")):
+            raise ValueError(
+                f"operand {name} is on {value.device}, the input on {x.device}; move one with .to()"
+            )
     if torch.compiler.is_compiling():
-        return _apply(x, operands, number, adjoint)
-    return Apply.apply(x, number, adjoint, names, *operands)  # type: ignore[no-any-return]
+        compiled: Tensor = _apply(x, operands, number, adjoint)
+        return compiled
+    return _applied(x, number, adjoint, names, *operands)
+
+
+def _applied(x: Tensor, number: int, adjoint: bool, names: tuple[str, ...], *operands: Tensor) -> Tensor:
+    y: Tensor = Apply.apply(x, number, adjoint, names, *operands)  # type: ignore[no-untyped-call]
+    return y
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -51,16 +66,47 @@ def _number(op: LinearOperator) -> tuple[int, tuple[str, ...]]:
     return registry.handle(op), tuple(op.structure.operand_shapes)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def constant(op: LinearOperator, name: str, x: Tensor) -> Tensor:
+    """The NumPy attribute `name` of an operator as a tensor on x's device, in x's precision."""
+    value: Tensor = _own(op, name)
+    real = _REAL.get(x.dtype, x.dtype)
+    return value.to(x.device, real.to_complex() if value.is_complex() else real)
+
+
 def _own(op: LinearOperator, name: str) -> Tensor:
-    """An operator's own operand as a tensor, copied once."""
-    kept: dict[str, Tensor] | None = op.__dict__.get("_tensors")
+    """An operator's own array as a tensor; a compiled program carries its number."""
+    if torch.compiler.is_compiling():
+        compiled: Tensor = _stored(_store(op, name))
+        return compiled
+    return _kept(op, name)[1]
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _store(op: LinearOperator, name: str) -> int:
+    return _kept(op, name)[0]
+
+
+def _kept(op: LinearOperator, name: str) -> tuple[int, Tensor]:
+    """Number and tensor of an operator's own array, copied once and alive as long as the operator."""
+    kept: dict[str, tuple[int, Tensor]] | None = vars(op).get("_tensors")
     if kept is None:
         kept = {}
         object.__setattr__(op, "_tensors", kept)
     if name not in kept:
-        kept[name] = _tensor(name, op.operands[name])
+        number = next(_counter)
+        value = _tensor(name, op.operands[name] if name in op.operands else getattr(op, name))
+        kept[name], _tensors[number] = (number, value), value
     return kept[name]
+
+
+@torch.library.custom_op("rayfold::stored", mutates_args=())
+def _stored(number: int) -> Tensor:
+    return _tensors[number].clone()
+
+
+@_stored.register_fake
+def _(number: int) -> Tensor:
+    return torch.empty(_tensors[number].shape, dtype=_tensors[number].dtype)
 
 
 def _tensor(name: str, value: Any) -> Tensor:
@@ -82,11 +128,6 @@ def _shape(number: int, x: Tensor, adjoint: bool, operands: list[Tensor]) -> tup
 def _apply(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
     structure = registry.structure(op)
     out = torch.empty(_shape(op, x, adjoint, operands), dtype=x.dtype, device=x.device)
-    for name, value in zip(structure.operand_shapes, operands, strict=True):
-        if value.device not in (x.device, torch.device("cpu")):
-            raise ValueError(
-                f"operand {name} is on {value.device}, the input on {x.device}; move one with .to()"
-            )
     named = dict(zip(structure.operand_shapes, operands, strict=True))
     if x.device.type == "cpu":
         arrays = {name: _plain(value).numpy() for name, value in named.items()}
@@ -118,12 +159,13 @@ def _plain(x: Tensor) -> Tensor:
 
 @_apply.register_fake
 def _(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
-    return x.new_empty(_shape(op, x, adjoint, operands))
+    empty: Tensor = x.new_empty(_shape(op, x, adjoint, operands))
+    return empty
 
 
 def _compiled_context(ctx: Any, inputs: Any, output: Any) -> None:
     x, operands, ctx.op, ctx.adjoint = inputs
-    ctx.shape = x.shape
+    ctx.shape, ctx.keep = x.shape, registry.structure(ctx.op)
     ctx.save_for_backward(*operands)
 
 
@@ -158,36 +200,38 @@ class Apply(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, number: int, adjoint: bool, names: tuple[str, ...], *operands: Tensor) -> Tensor:
-        return _apply(x, list(operands), number, adjoint)
+        y: Tensor = _apply(x, list(operands), number, adjoint)
+        return y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         x, ctx.number, ctx.adjoint, ctx.names, *operands = inputs
-        ctx.shape = x.shape
+        ctx.shape, ctx.keep = x.shape, registry.structure(ctx.number)  # alive until the graph is gone
         ctx.save_for_backward(x, *operands)
         ctx.save_for_forward(x, *operands)
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor | None) -> tuple[Any, ...]:
         x, *operands = ctx.saved_tensors
         if g is None:
             return (None,) * (4 + len(operands))
         gx = None
         if ctx.needs_input_grad[0]:
-            gx = _unbroadcast(Apply.apply(g, ctx.number, not ctx.adjoint, ctx.names, *operands), ctx.shape)
+            gx = _unbroadcast(_applied(g, ctx.number, not ctx.adjoint, ctx.names, *operands), ctx.shape)
         moving = {n: i for i, n in enumerate(ctx.names) if ctx.needs_input_grad[4 + i]}
         grads: list[Tensor | None] = [None] * len(operands)
         if moving:
 
             def derivative(*directions: Tensor) -> Tensor:
                 op = _bound(ctx.number, ctx.names, tuple(operands))
-                return op.tangent(x, dict(zip(moving, directions, strict=True)), adjoint=ctx.adjoint)
+                step: Tensor = op.tangent(x, dict(zip(moving, directions, strict=True)), adjoint=ctx.adjoint)
+                return step
 
             zeros = [torch.zeros_like(operands[i]) for i in moving.values()]
             for i, value in zip(moving.values(), torch.func.vjp(derivative, *zeros)[1](g), strict=True):
                 grads[i] = value
-        return gx, None, None, None, *grads
+        return (gx, None, None, None, *grads)
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, _: Any, __: Any, ___: Any, *directions: Tensor | None) -> Tensor:
@@ -195,7 +239,7 @@ class Apply(torch.autograd.Function):
         moving = {n: d for n, d in zip(ctx.names, directions, strict=True) if d is not None}
         total = None
         if dx is not None:
-            total = Apply.apply(dx, ctx.number, ctx.adjoint, ctx.names, *operands)
+            total = _applied(dx, ctx.number, ctx.adjoint, ctx.names, *operands)
         if moving:
             step = _bound(ctx.number, ctx.names, tuple(operands)).tangent(x, moving, adjoint=ctx.adjoint)
             total = step if total is None else total + step
@@ -217,7 +261,7 @@ class Apply(torch.autograd.Function):
                 value = value.movedim(axis, 0)
                 value = value.reshape(value.shape[0], *(1,) * (depth - lead), *value.shape[1:])
             moved.append(value)
-        return Apply.apply(moved[0], number, adjoint, names, *moved[1:]), 0
+        return _applied(moved[0], number, adjoint, names, *moved[1:]), 0
 
 
 from .base import Bound as _Bound  # noqa: E402  (base imports dispatch, which loads this module on demand)

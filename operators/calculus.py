@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class Diagonal(LinearOperator):
     shape : tuple of int
         Shape of one input.
     weights : array
-        Anything that broadcasts to `shape` from the right; the operand ``weights``, bound with any batch axes.
+        Anything that broadcasts to `shape` from the right; the operand ``weights``, bound with or without
+        batch axes.
 
     Examples
     --------
@@ -35,8 +36,8 @@ class Diagonal(LinearOperator):
     shape: tuple[int, ...]
     weights: Array
 
-    in_shape = property(lambda self: self.shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.shape)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.shape)
+    out_shape = property(lambda self: self.shape)
 
     @property
     def operands(self) -> Mapping[str, Array]:
@@ -54,15 +55,18 @@ class Diagonal(LinearOperator):
     def _bare(self) -> LinearOperator:
         return self if self.weights is None else replace(self, weights=None)
 
+    def __post_init__(self) -> None:
+        field = "real" if self.weights is None or "complex" not in str(self.weights.dtype) else "complex"
+        object.__setattr__(self, "_field", field)
+        object.__setattr__(self, "_constant", isinstance(self.weights, np.ndarray))
+
     @property
-    def field(self) -> Any:  # type: ignore[override]
-        return "complex" if "complex" in str(getattr(self.weights, "dtype", "")) else "real"
+    def field(self) -> Literal["real", "complex"]:  # type: ignore[override]
+        return self._field  # type: ignore[attr-defined, no-any-return]
 
     @property
     def nonnegative(self) -> bool:  # type: ignore[override]
-        return (
-            isinstance(self.weights, np.ndarray) and self.field == "real" and bool((self.weights >= 0).all())
-        )
+        return self._constant and self.field == "real" and bool((self.weights >= 0).all())  # type: ignore[attr-defined]
 
     def bind(self, **operands: Array) -> LinearOperator:
         if set(operands) != {"weights"}:
@@ -74,8 +78,10 @@ class Diagonal(LinearOperator):
         out[...] = x * (w.conj() if adjoint else w)
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
-        dispatch.check(self, x, adjoint=adjoint)
-        w = dispatch.like(x, self.weights)
+        if self._constant:  # type: ignore[attr-defined]
+            w = dispatch.constant(self, "weights", x)
+        else:
+            w = dispatch.require_same("weights", self.weights, x)
         return x * (dispatch.namespace(x).conj(w) if adjoint and self.field == "complex" else w)
 
 
@@ -101,7 +107,7 @@ class Pad(LinearOperator):
     after: int
     nonnegative = True
 
-    in_shape = property(lambda self: self.shape)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.shape)
 
     def __post_init__(self) -> None:
         if self.before < 0 or self.after < 0:

@@ -1,4 +1,4 @@
-"""Public tests of operators: is the adjoint right and if not how is it wrong, and does a plug-in keep the contract?"""
+"""Public tests: is the adjoint right, how is it wrong if not, and does a plug-in keep the contract."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class DotTest:
     Attributes
     ----------
     error : float
-        Largest mismatch of ``<A x, y>`` and ``<x, A.H y>``, relative to ``norm(A x) norm(y)``, and for the pair
-        ``y = A |x|`` relative to the inner product itself.
+        Largest mismatch of ``<A x, y>`` and ``<x, A.H y>``, relative to ``norm(A x) norm(y)``, and for the
+        pair ``y = A |x|`` relative to the inner product itself.
     bound : float
         What is allowed.
     cause : str
@@ -49,7 +49,8 @@ class DotTest:
 
     def __str__(self) -> str:
         verdict = "exact adjoint" if self.ok else f"NOT an adjoint: {self.cause}"
-        return f"dot test of {self.operator} in {self.dtype}: {self.error:.1e} (allowed {self.bound:.0e}), {verdict}"
+        head = f"dot test of {self.operator} in {self.dtype}"
+        return f"{head}: {self.error:.1e} (allowed {self.bound:.0e}), {verdict}"
 
 
 def _random(shape: tuple[int, ...], op: LinearOperator, dtype: str, rng: np.random.Generator) -> Array:
@@ -131,9 +132,9 @@ def _cause(op: LinearOperator, y: Array, back: Array, rng: np.random.Generator) 
         return f"it seems to be the adjoint scaled by {number:.6g}"
     if np.iscomplexobj(back) and fits(seen.conj()) is not None:
         return "it seems to be the conjugate of the adjoint (a transpose where a conjugate transpose is due)"
-    if len(op.in_shape) >= 2 and op.in_shape[-1] == op.in_shape[-2]:
-        if fits(np.swapaxes(back, -1, -2).reshape(-1)[picks]) is not None:
-            return "it seems to have its last two axes transposed"
+    square = len(op.in_shape) >= 2 and op.in_shape[-1] == op.in_shape[-2]
+    if square and fits(np.swapaxes(back, -1, -2).reshape(-1)[picks]) is not None:
+        return "it seems to have its last two axes transposed"
     for axis in range(len(op.in_shape)):
         if fits(np.flip(back, axis).reshape(-1)[picks]) is not None:
             return f"it seems to be flipped along axis {axis}"
@@ -152,7 +153,7 @@ def _cause(op: LinearOperator, y: Array, back: Array, rng: np.random.Generator) 
 
 
 def gradient_test(op: LinearOperator, *, seed: int = 0) -> bool:
-    """First and second derivatives of the operator in float64 under torch: reverse, forward and double backward.
+    """First and second derivatives in float64 under torch: reverse, forward and double backward.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ def gradient_test(op: LinearOperator, *, seed: int = 0) -> bool:
     kind = torch.complex128 if op.field == "complex" else torch.float64
     for A in (op, op.H):
         x = torch.randn(A.in_shape, dtype=kind, generator=torch_rng, requires_grad=True)
-        torch.autograd.gradcheck(A, x, check_forward_ad=True)  # type: ignore[no-untyped-call]
+        torch.autograd.gradcheck(A, x, check_forward_ad=True)
         torch.autograd.gradgradcheck(lambda v, A=A: abs(A(v)) ** 2, x)
     return True
 

@@ -1,4 +1,4 @@
-"""From an array's exact type to the code that applies an operator to it; imports no library that is not loaded."""
+"""From an array's exact type to the code that applies an operator; imports nothing that is not loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 Array = Any
 Bridge = Callable[..., Array]
 _bridges: dict[type, Bridge] = {}
-_REAL = {"float16", "bfloat16", "float32", "float64"}
+_names: dict[Any, str] = {}
+_namespaces: dict[type, Any] = {}
+_libraries: dict[type, str] = {}
+_constants: dict[type, Bridge] = {}
+_HALF = {"float16", "bfloat16"}
+_REAL = {*_HALF, "float32", "float64"}
 _COMPLEX = {"complex64": "float32", "complex128": "float64"}
 
 
@@ -27,42 +32,56 @@ def library(kind: type) -> str:
         if name in ("numpy", "cupy", "torch", "jax"):
             return name
     raise TypeError(
-        f"operators take NumPy, CuPy, PyTorch or JAX arrays, not {kind.__name__}; wrap it in numpy.asarray first"
+        f"operators take NumPy, CuPy, PyTorch or JAX arrays, not {kind.__name__}; wrap it in numpy.asarray"
     )
+
+
+def dtype_name(x: Array) -> str:
+    """Name of an array's type, the same in every library: "float32", "complex64"."""
+    name = _names.get(x.dtype)
+    if name is None:
+        name = _names[x.dtype] = str(x.dtype).removeprefix("torch.")
+    return name
 
 
 def namespace(x: Array) -> Any:
     """The array API namespace of an array."""
-    from array_api_compat import array_namespace
+    found = _namespaces.get(type(x))
+    if found is None:
+        from array_api_compat import array_namespace
 
-    return array_namespace(x)
-
-
-def like(x: Array, value: Array) -> Array:
-    """A NumPy constant in the library, on the device and in the precision of `x`; other arrays as they are."""
-    if not isinstance(value, np.ndarray) or library(type(x)) == "numpy":
-        return value.astype(_matching(x, value)) if isinstance(value, np.ndarray) else value
-    xp = namespace(x)
-    constant = np.array(value.astype(_matching(x, value)))
-    if xp.__name__.endswith("torch"):
-        return xp.asarray(constant).to(x.device)
-    return xp.asarray(constant)
+        found = _namespaces[type(x)] = array_namespace(x)
+    return found
 
 
-def _matching(x: Array, value: Array) -> str:
-    """NumPy type of `value` in the precision of `x` (half types as float32)."""
-    name = str(x.dtype).removeprefix("torch.")
-    real = {"float64": "float64", "complex128": "float64"}.get(name, "float32")
-    return {"float32": "complex64", "float64": "complex128"}[real] if np.iscomplexobj(value) else real
+def constant(op: LinearOperator, name: str, x: Array) -> Array:
+    """The NumPy attribute `name` of an operator in the library, on the device and in the precision of `x`."""
+    return _constants[type(x)](op, name, x)
+
+
+def _constant(op: LinearOperator, name: str, x: Array) -> Array:
+    """NumPy, CuPy and JAX."""
+    value = getattr(op, name)
+    double = dtype_name(x) in ("float64", "complex128")
+    kinds = ("complex64", "complex128") if np.iscomplexobj(value) else ("float32", "float64")
+    return namespace(x).asarray(value.astype(kinds[double], copy=False))
+
+
+def require_same(name: str, value: Array, x: Array) -> Array:
+    """An operand, if it is of the library of `x`; TypeError otherwise."""
+    mine, theirs = _libraries[type(x)], library(type(value))
+    if mine != theirs:
+        raise TypeError(f"operand {name} is a {theirs} array, the input a {mine} array; convert one of them")
+    return value
 
 
 def _bridge(kind: type) -> Bridge:
     name = library(kind)
-    found: Bridge = (
-        _arrays if name in ("numpy", "cupy") else import_module(f".bridge_{name}", __package__).call
-    )
-    _bridges[kind] = found
-    return found
+    module = None if name in ("numpy", "cupy") else import_module(f".bridge_{name}", __package__)
+    _constants[kind] = getattr(module, "constant", _constant)
+    _libraries[kind] = name
+    _bridges[kind] = module.call if module else _arrays
+    return _bridges[kind]
 
 
 def check(op: LinearOperator, x: Array, *, adjoint: bool) -> tuple[int, ...]:
@@ -87,8 +106,21 @@ def working(op: LinearOperator, dtype: str) -> str:
     return {"float32": "complex64", "float64": "complex128"}[real] if op.field == "complex" else real
 
 
+def enter(op: LinearOperator, x: Array) -> Array:
+    """Check what a user passed and evaluate; half types are computed in float32 from end to end."""
+    if type(x) not in _bridges:
+        _bridge(type(x))
+    check(op, x, adjoint=False)
+    working(op, dtype_name(x))
+    if dtype_name(x) not in _HALF:
+        return op.evaluate(x, adjoint=False)
+    xp = namespace(x)
+    y = op.evaluate(xp.astype(x, xp.float32), adjoint=False)
+    return y if dtype_name(y) in _COMPLEX else xp.astype(y, x.dtype)
+
+
 def call(op: LinearOperator, x: Array, *, adjoint: bool) -> Array:
-    """Apply an operator or its adjoint to an array of any supported library."""
+    """Apply an operator that has an `apply`, or its adjoint, to an array of any supported library."""
     kind = type(x)
     bridge = _bridges.get(kind)
     if bridge is None:

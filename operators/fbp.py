@@ -1,9 +1,10 @@
 """Filtered back-projection as one linear operator: weights, ramp filter, back-projection.
 
-For a source on a circle of radius R0 and rays at fan angle g from the one through the axis,
-``f = integral of  w R0 cos(g) p * h  / L^2`` over views and rays (Kak and Slaney 1988, section 3.4), with h the ramp in
-the sine of the angle between rays and L the distance from the source. On a flat detector at distance D this becomes
-the plain ramp over the detector and ``D R0 cos(g) / depth^2``, for a shifted source too; a parallel beam has neither.
+For a source on a circle of radius R0 and rays at fan angle g from the one through the axis, ``f = integral of
+w R0 cos(g) p * h  / L^2`` over views and rays (Kak and Slaney 1988, section 3.4), with h the ramp in the sine
+of the angle between rays and L the distance from the source. On a flat detector at distance D this becomes
+the plain ramp over the detector and ``D R0 cos(g) / depth^2``, for a shifted source too; a parallel beam has
+neither.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .calculus import Diagonal, Pad
 from .filters import RampFilter, Window
 from .geometry import BeamStructure, FanBeam, ParallelBeam, VectorBeam, Volume
 from .redundancy import weights
-from .xray import bin_coordinates, on_device, ray_coefficients
+from .xray import on_device, ray_coefficients
 
 Array = Any
 
@@ -37,8 +38,8 @@ class Backproject(LinearOperator):
     beam : ParallelBeam, FanBeam or BeamStructure
         Rays.
     steps : ndarray, (views,)
-        Weight of each view; for a fan divided by the square of the pixel's depth before the source (flat detector)
-        or of its distance from the source (curved), in mm.
+        Weight of each view; for a fan divided by the square of the pixel's depth before the source (flat
+        detector) or of its distance from the source (curved), in mm.
     """
 
     volume: Volume
@@ -101,9 +102,8 @@ class Backproject(LinearOperator):
         else:
             cross = coef[:, 1] ** 2
         scale = steps * cross
-        arrays = [on_device(x, a) for a in (coef, scale)]
         kernel = backproject.splat if adjoint else backproject.gather
-        kernel(x, out, *arrays, beam.fan_step)
+        kernel(x, out, on_device(x, coef), on_device(x, scale), beam.fan_step)
 
 
 def fbp_operator(
@@ -142,7 +142,8 @@ def fbp_operator(
     """
     if not isinstance(beam, ParallelBeam | FanBeam):
         raise TypeError(
-            "filtered back-projection needs a ParallelBeam or FanBeam; use the solvers cgls or sirt for per-view vectors"
+            f"filtered back-projection needs a ParallelBeam or FanBeam, not {type(beam).__name__}; "
+            "use an iterative solver for per-view vectors"
         )
     found = weights(beam)
     rays, pitch, fan_step = np.array(found.rays), beam.pitch, 0.0
@@ -163,7 +164,7 @@ def fbp_operator(
 
 
 def _symmetric(beam: ParallelBeam | FanBeam) -> tuple[Pad | None, ParallelBeam | FanBeam]:
-    """The detector with empty bins on its short side: filtered views reach past what an offset detector saw."""
+    """The detector with empty bins on its short side: filtered views reach past an offset detector."""
     before, after = beam.axis_column, beam.n_cols - 1 - beam.axis_column
     extra = round(abs(after - before))
     if extra < 2:

@@ -1,12 +1,13 @@
 """The ramp filter of filtered back-projection, sampled in space, with the usual windows.
 
-Kernel (Ramachandran and Lakshminarayanan 1971; Kak and Slaney 1988, eq. 3.61): 1 / (4 d^2) at 0, -1 / (pi n d)^2 at odd
-n, 0 elsewhere. Sampling in space instead of |frequency| keeps the mean of the image right.
+Kernel (Ramachandran and Lakshminarayanan 1971; Kak and Slaney 1988, eq. 3.61): 1 / (4 d^2) at 0, -1 / (pi n
+d)^2 at odd n, 0 elsewhere. Sampling in space instead of |frequency| keeps the mean of the image right.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -95,17 +96,20 @@ class RampFilter(LinearOperator):
     cutoff: float = 1.0
     fan_step: float = 0.0
 
-    in_shape = property(lambda self: self.shape)  # type: ignore[assignment]
-    out_shape = property(lambda self: self.shape)  # type: ignore[assignment]
-    H = property(lambda self: self)  # type: ignore[assignment]
+    in_shape = property(lambda self: self.shape)
+    out_shape = property(lambda self: self.shape)
+    H = property(lambda self: self)
 
     def __post_init__(self) -> None:
-        window(self.window, np.zeros(1), self.cutoff)
+        from scipy.fft import next_fast_len
 
+        window(self.window, np.zeros(1), self.cutoff)
+        object.__setattr__(self, "_padded", 2 * int(next_fast_len(self.shape[1], real=True)))
+
+    @cached_property
     def transfer(self) -> Array:
         """Frequency response, ``(n // 2 + 1,)`` for the padded length n."""
-        n_cols = self.shape[1]
-        n = _padded(n_cols)
+        n_cols, n = self.shape[1], self._padded  # type: ignore[attr-defined]
         kernel = ramp_kernel(n_cols, self.pitch, self.fan_step)
         lags = np.zeros(n)
         lags[:n_cols] = kernel
@@ -117,24 +121,14 @@ class RampFilter(LinearOperator):
         out[...] = self.evaluate(x, adjoint=adjoint)
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
-        dispatch.check(self, x, adjoint=adjoint)
-        dtype = str(x.dtype).removeprefix("torch.")
-        kind = dispatch.working(self, dtype)
-        xp = dispatch.namespace(x)
-        n_cols = self.shape[1]
-        if kind.startswith("complex"):
-            return self.evaluate(xp.real(x), adjoint=adjoint) + 1j * self.evaluate(
-                xp.imag(x), adjoint=adjoint
-            )
         if 0 in x.shape:
             return x
-        wide = x if dtype == kind else xp.astype(x, xp.float32)
-        response = dispatch.like(wide, self.transfer())
-        y = xp.fft.irfft(xp.fft.rfft(wide, n=_padded(n_cols)) * response, n=_padded(n_cols))[..., :n_cols]
-        return y if dtype == kind else xp.astype(y, x.dtype)
+        xp, n = dispatch.namespace(x), self._padded  # type: ignore[attr-defined]
+        response = dispatch.constant(self, "transfer", x)
 
+        def filtered(part: Array) -> Array:
+            return xp.fft.irfft(xp.fft.rfft(part, n=n) * response, n=n)[..., : self.shape[1]]
 
-def _padded(n_cols: int) -> int:
-    from scipy.fft import next_fast_len
-
-    return 2 * int(next_fast_len(n_cols, real=True))
+        if dispatch.dtype_name(x).startswith("complex"):
+            return filtered(xp.real(x)) + 1j * filtered(xp.imag(x))
+        return filtered(x)

@@ -390,7 +390,7 @@ class FanBeam(_Beam):
         if self.curved:
             g = self.detector_offset / self.source_to_detector
             centre = source + self.source_to_detector * (math.cos(g) * d + math.sin(g) * u)
-            step = self.pitch * (math.cos(g) * u - math.sin(g) * d)
+            step: Floats = self.pitch * (math.cos(g) * u - math.sin(g) * d)
         else:
             centre = (self.source_to_detector - self.source_to_axis) * d + self.detector_offset * u
             step = self.pitch * u
@@ -425,8 +425,8 @@ class VectorBeam(_Beam):
     kind : {"fan", "parallel"}
         What the first two components mean.
     fan_step : float
-        Angle between bins of a curved detector in rad; 0 (default) for a flat one. A curved detector needs its
-        step perpendicular to the central ray.
+        Angle between bins of a curved detector in rad; 0 (default) for a flat one. A curved detector needs
+        its step perpendicular to the central ray.
 
     Examples
     --------
@@ -458,7 +458,8 @@ class VectorBeam(_Beam):
         return replace(self, vectors=np.atleast_2d(self.vectors[views]))  # type: ignore[index]
 
     def __repr__(self) -> str:
-        return f"VectorBeam(<{self.n_views} views>, n_cols={self.n_cols}, kind={self.kind!r}, fan_step={self.fan_step!r})"
+        curve = f", fan_step={self.fan_step!r}" if self.fan_step else ""
+        return f"VectorBeam(<{self.n_views} views>, n_cols={self.n_cols}, kind={self.kind!r}{curve})"
 
 
 Beam = ParallelBeam | FanBeam | VectorBeam

@@ -14,7 +14,7 @@ _CLOSE = 1e-6  # rad: views nearer than this repeat each other
 
 
 class Weights(NamedTuple):
-    """Angle that each view stands for in rad ``(views,)``, weight of each ray ``(views, cols)``, and a remark."""
+    """Angle that each view stands for in rad ``(views,)``, weight of each ray ``(views, cols)``, a remark."""
 
     steps: Array
     rays: Array
@@ -24,9 +24,10 @@ class Weights(NamedTuple):
 def weights(beam: ParallelBeam | FanBeam) -> Weights:
     """Quadrature and redundancy weights of a scan, found from its angles.
 
-    Parallel: views count modulo half a turn. A full turn counts every ray half, or, when the axis is off the middle,
-    with a smooth step in the doubly covered strip (Wang 2002). A fan between half a turn plus fan and a full turn
-    uses Parker's weights in Silver's form (Med. Phys. 9 (1982) 254; 27 (2000) 959); below that none.
+    Parallel: views count modulo half a turn. A full turn counts every ray half, or, when the axis is off the
+    middle, with a smooth step in the doubly covered strip (Wang 2002). A fan between half a turn plus fan and
+    a full turn uses Parker's weights in Silver's form (Med. Phys. 9 (1982) 254; 27 (2000) 959); below that
+    none.
 
     Parameters
     ----------
@@ -60,13 +61,14 @@ def weights(beam: ParallelBeam | FanBeam) -> Weights:
     least = math.pi + beam.fan_angle
     if span < least - _CLOSE:
         needed = math.degrees(least)
-        note = f"views span {math.degrees(span):.4g} of the {needed:.4g} degrees of a short scan: no Parker weights"
+        seen = f"views span {math.degrees(span):.4g} of the {needed:.4g} degrees of a short scan"
+        note = f"{seen}: no Parker weights"
         return Weights(steps, np.ones(beam.shape), note)
     return Weights(steps, parker(beam, start, span), "")
 
 
 def _gaps(angles: Array, period: float) -> tuple[Array, Array, float, float]:
-    """Sorting order, gap behind each view in that order, the usual gap, and the gap that means missing views."""
+    """Sorting order, gap behind each view in that order, usual gap, and the gap that means missing views."""
     turn = np.mod(angles, period)
     order = np.argsort(turn, kind="stable")
     gaps = np.diff(turn[order], append=turn[order[0]] + period)
@@ -96,7 +98,7 @@ def shares(angles: Array, period: float) -> Array:
 
 
 def offset_weights(beam: ParallelBeam | FanBeam) -> Array:
-    """Weights of a full turn, ``(cols,)``: one half where both sides of the axis are seen, one where a single is."""
+    """Weights of a full turn, ``(cols,)``: a half where both sides are seen, one where a single is."""
     n = beam.n_cols
     if isinstance(beam, ParallelBeam):
         s = (np.arange(n) - beam.axis_column) * beam.pitch
@@ -118,7 +120,7 @@ def offset_weights(beam: ParallelBeam | FanBeam) -> Array:
 
 
 def parker(beam: FanBeam, start: float, span: float) -> Array:
-    """Parker's weights for a short scan, ``(views, cols)``; a scan beyond the least uses the wider virtual fan."""
+    """Parker's weights of a short scan, ``(views, cols)``; beyond the least one with a wider virtual fan."""
     beta = np.mod(beam.angles - start + _CLOSE, 2 * math.pi)[:, None] - _CLOSE
     gamma = (beam.gammas - beam.gamma_of_axis)[None, :]
     half = max((span - math.pi) / 2, beam.fan_angle / 2)

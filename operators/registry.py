@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from .base import LinearOperator
 
 _counter = itertools.count(1)
+_lock = threading.RLock()
 _numbers: weakref.WeakKeyDictionary[LinearOperator, int] = weakref.WeakKeyDictionary()
 _structures: weakref.WeakValueDictionary[int, LinearOperator] = weakref.WeakValueDictionary()
 
@@ -17,17 +19,18 @@ _structures: weakref.WeakValueDictionary[int, LinearOperator] = weakref.WeakValu
 def handle(op: LinearOperator) -> int:
     """Number of the operator's structure: equal structures share one, and it is never given to another.
 
-    The operator keeps the registered structure alive, so a number is valid as long as any operator that asked for
-    it lives.
+    The operator keeps the registered structure alive, so a number is valid as long as any operator that asked
+    for it lives.
     """
     known = op.__dict__.get("_registered")
     if known is None:
-        structure = op.structure
-        number = _numbers.get(structure)
-        if number is None:
-            number = next(_counter)
-            _numbers[structure], _structures[number] = number, structure
-        known = (number, _structures[number])
+        with _lock:
+            structure = op.structure
+            number = _numbers.get(structure)
+            if number is None:
+                number = next(_counter)
+                _numbers[structure], _structures[number] = number, structure
+            known = (number, _structures[number])
         object.__setattr__(op, "_registered", known)
     return int(known[0])
 

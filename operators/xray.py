@@ -23,9 +23,10 @@ Array = Any
 class XRay(LinearOperator):
     """Line integrals of an image along the rays of a beam.
 
-    ``(A x)[v, k]`` is the integral of x (in 1/mm) along ray k of view v, so it has no unit; with Joseph's model: per
-    row (per column, for rays flatter than 45 degrees) the linear interpolation of the two neighbouring pixels times
-    the path. `A.H` is its exact adjoint from the same weights, deterministic and without atomics.
+    ``(A x)[v, k]`` is the integral of x (in 1/mm) along ray k of view v, so it has no unit; with Joseph's
+    model: per row (per column, for rays flatter than 45 degrees) the linear interpolation of the two
+    neighbouring pixels times the path. `A.H` is its exact adjoint from the same weights, deterministic and
+    without atomics.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class XRay(LinearOperator):
     def structure(self) -> XRay:
         return self._bare  # type: ignore[attr-defined, no-any-return]
 
-    def __getitem__(self, views: Any) -> Self:  # type: ignore[override]
+    def __getitem__(self, views: Any) -> Self:
         """Only some views: a smaller operator, not a mask."""
         if isinstance(self.beam, BeamStructure):
             raise TypeError("views of a bare structure cannot be selected; select on the operator, then bind")
@@ -111,7 +112,7 @@ class XRay(LinearOperator):
 
 
 def bin_coordinates(beam: BeamStructure) -> Array:
-    """Coordinate t of every bin in steps of the detector, ``(cols,)``: a curved detector's tangent makes it flat."""
+    """Coordinate t of every bin in steps of the detector, ``(cols,)``: tangents, when curved."""
     index = np.arange(beam.n_cols) - (beam.n_cols - 1) / 2
     return np.tan(index * beam.fan_step) / beam.fan_step if beam.fan_step else index
 
@@ -187,10 +188,10 @@ def _plan(vectors: Array, beam: BeamStructure, volume: Volume, x: Array) -> tupl
     host = (ray_coefficients(vectors, beam, volume), bin_coordinates(beam), np.array(volume.steps))
     plan = tuple(on_device(x, a) for a in host)
     with _lock:
-        _plans[key] = plan  # type: ignore[assignment]
+        _plans[key] = plan
         while len(_plans) > 64:
             _plans.popitem(last=False)
-    return plan  # type: ignore[return-value]
+    return plan
 
 
 def on_device(like: Array, values: Array) -> Array:

@@ -1,8 +1,8 @@
 """Pixel-driven back-projection with linear interpolation on the detector, and its transpose, on the CPU.
 
 What filtered back-projection needs: every pixel reads the filtered view at the (fractional) bin that sees it,
-weighted by ``scale / depth**2`` for a fan. Pixels map to bins as in `joseph`; the transpose splats each pixel into
-the two bins it reads, a thread owning views.
+weighted by ``scale / depth**2`` for a fan. Pixels map to bins as in `joseph`; the transpose splats each pixel
+into the two bins it reads, a thread owning views.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _positions(
     fan_step: Any,
     atan: Array,
 ) -> None:
-    """Bin (one zero bin in front) and weight of every pixel of row r; outside the detector both ends read zero."""
+    """Bin (one zero bin in front) and weight of every pixel of row r; beside the detector: a zero bin."""
     cast = view.dtype.type
     n0, n1, d0, d1 = _line(view, 0, r)
     middle, limit, zero, one = cast(0.5 * (n_cols - 1) + 1), cast(n_cols + 1), cast(0), cast(1)

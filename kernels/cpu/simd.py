@@ -1,14 +1,15 @@
 """Two short vector loops that LLVM does not find by itself, written as portable LLVM vector code.
 
-Both step through memory with hardware gathers where the processor has them (about four times faster than scalar
-loads on AVX-512) and become scalar loads where it has none. A block is 16 lanes of float32 or 8 of float64.
+Both step through memory with hardware gathers where the processor has them (about four times faster than
+scalar loads on AVX-512) and become scalar loads where it has none. A block is 16 lanes of float32 or 8 of
+float64.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -103,7 +104,7 @@ class _Vector:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def sample_block(typingctx: Any, acc: Any, p: Any, m: Any, k: Any, r: Any, row: Any, limit: Any) -> Any:
-    """``acc[k] += row[X]`` with linear interpolation at ``X = clamp(p[k] + m[k] * r, 0, limit)``, one block of k.
+    """``acc[k] += row[X]``, linear in ``X = clamp(p[k] + m[k] * r, 0, limit)``, for one block of k.
 
     `row` must hold a zero at both ends of ``0 .. limit`` and one readable value beyond.
     """
@@ -128,7 +129,7 @@ def sample_block(typingctx: Any, acc: Any, p: Any, m: Any, k: Any, r: Any, row: 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def tent_block(typingctx: Any, acc: Any, j: Any, first: Any, x: Any, y: Any, pairs: Any) -> Any:
-    """``acc[j] += sum_k max(0, 1 - |x[k] - j|) * y[k]`` over ``2 * pairs`` bins from ``first[j]``, one block of j."""
+    """``acc[j] += sum_k max(0, 1 - |x[k] - j|) y[k]``, ``2 * pairs`` bins from ``first[j]``, a block of j."""
     dtype = acc.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,7 +1,7 @@
 """Spread independent pieces of a kernel over the cores.
 
-Kernels release the interpreter lock, so plain threads do. Unlike numba's own thread layers this is safe when two
-Python threads project at once and after `fork`, and it makes compiling three times shorter.
+Kernels release the interpreter lock, so plain threads do. Unlike numba's own thread layers this is safe when
+two Python threads project at once and after `fork`, and it makes compiling three times shorter.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -45,7 +46,7 @@ def split(n: int, *, least: int = 1, per_thread: int = 4) -> list[tuple[int, int
     """Cut ``range(n)`` into ``(start, stop)`` pieces of at least `least`, a few per thread for balance."""
     pieces = max(1, min(n // max(least, 1), n_threads() * per_thread))
     edges = [n * i // pieces for i in range(pieces + 1)]
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
 def each(work: Callable[[int, int], None], pieces: list[tuple[int, int]]) -> None:
