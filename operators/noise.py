@@ -43,7 +43,7 @@ class PoissonTransmission:
     def sample(self, p: Array, seed: int) -> Array:
         """Counts behind line integrals `p`, float32 of the same shape, the same for the same seed."""
         rng = np.random.default_rng(seed)
-        counts = rng.poisson(self.expected(p)).astype(np.float64)
+        counts = np.asarray(rng.poisson(self.expected(p)), np.float64)
         if self.electronic:
-            counts += rng.normal(0, self.electronic, counts.shape)
+            counts = counts + rng.normal(0, self.electronic, counts.shape)
         return counts.astype(np.float32)

@@ -24,7 +24,31 @@ _HOME = {
     "simulate": "simulation",
 }
 _MODULES = ("metrics", "phantoms", "plot", "preprocess", "report", "solvers")
-__all__ = [*sorted(_HOME), *_MODULES, "__version__"]  # noqa: PLE0604
+__all__ = [
+    "CGLS",
+    "SIRT",
+    "Image",
+    "InconsistentInput",
+    "OutputFailure",
+    "Problem",
+    "Scan",
+    "UnreadableInput",
+    "__version__",
+    "fbp",
+    "load",
+    "metrics",
+    "phantoms",
+    "plot",
+    "prepare",
+    "preprocess",
+    "read_image",
+    "reconstruct",
+    "report",
+    "run",
+    "save",
+    "simulate",
+    "solvers",
+]
 
 if TYPE_CHECKING:
     from rayfold.recon import metrics, phantoms, plot, preprocess, report, solvers

@@ -23,8 +23,8 @@ class Scan:
     Parameters
     ----------
     data : ndarray, (views, cols) or (views, rows, cols)
-        Raw counts, transmission (I / I0) or attenuation (-log of it), see `kind`. Several rows of a parallel beam
-        are a stack of independent slices.
+        Raw counts, transmission (I / I0) or attenuation (-log of it), see `kind`. Several rows of a
+        parallel beam are a stack of independent slices.
     beam : ParallelBeam, FanBeam or VectorBeam
         Geometry in mm (or in pixels, see `unit`) and rad, one view per leading index of `data`.
     kind : {"counts", "transmission", "attenuation"}
@@ -127,7 +127,8 @@ class Scan:
         beam = self.beam
         rows = f" x {self.n_rows} rows" if self.data.ndim == 3 else ""
         lines = [
-            f"Scan of {self.n_views} views{rows} x {self.n_cols} bins, {self.kind} ({self.data.dtype}), {self.source}",
+            f"Scan of {self.n_views} views{rows} x {self.n_cols} bins, "
+            f"{self.kind} ({self.data.dtype}), {self.source}",
             f"  geometry  {_describe(beam, self.unit)}",
         ]
         if self.flat is not None:
@@ -169,7 +170,7 @@ def _describe(beam: ParallelBeam | FanBeam | VectorBeam, unit: str) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Image:
-    """Pixels with their place in space and their unit; the frame is DICOM's (x to the left, y to the back, z up).
+    """Pixels with their place and unit; the frame is DICOM's (x to the left, y to the back, z up).
 
     Parameters
     ----------
@@ -250,7 +251,7 @@ class Image:
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write by suffix (.nii.gz, .tif, .h5, .png, or a folder for DICOM); see `rayfold.recon.save`."""
-        from rayfold.recon.io import save
+        from rayfold.recon.io.writers import save
 
         return save(self, path, force=force)
 

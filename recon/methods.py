@@ -106,7 +106,9 @@ def _device(wanted: str) -> str:
     except Exception as error:  # CuPy missing, or any failure of the driver
         if kind == "auto":
             return "cpu"
-        raise ValueError(f"device {wanted} needs an NVIDIA GPU and CuPy (rayfold[cuda12]); use cpu") from error
+        raise ValueError(
+            f"device {wanted} needs an NVIDIA GPU and CuPy (rayfold[cuda12]); use cpu"
+        ) from error
     if int(number or 0) >= n:
         raise ValueError(f"device {wanted} does not exist; CuPy sees {n} devices")
     return f"cuda:{number or 0}"

@@ -18,7 +18,7 @@ from rayfold.recon.panels import FAINT, INK, Panel, blank, draw, number, page
 from rayfold.recon.windows import Window, window_of
 
 Picture = Image | npt.NDArray[Any]
-PER_ROW = 4
+PER_ROW = 5
 
 
 def image(image: Picture, *, window: Window = None, ax: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Raw CT data from a known object: exact line integrals of its ellipses, averaged over each bin, then noise."""
+"""Raw CT data of a known object: exact line integrals of its ellipses, bin averages, then noise."""
 
 from __future__ import annotations
 

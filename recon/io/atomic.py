@@ -61,7 +61,8 @@ def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     target = Path(path)
     if target.is_dir():
         raise OutputFailure(f"{target} is a folder; give the name of a file")
-    with _placed(target, force=force) as part:
+    _refuse_existing(target, force=force)
+    with placed(target) as part:
         yield part
         _refuse_existing(target, force=force)
         part.replace(target)
@@ -101,14 +102,15 @@ def atomic_folder(path: str | Path, *, holds: str, force: bool = False) -> Itera
     ['1.dcm']
     """
     target = Path(path)
-    with _placed(target, force=force, holds=holds) as part:
+    _refuse_existing(target, force=force, holds=holds)
+    with placed(target) as part:
         part.mkdir()
         yield part
         _refuse_existing(target, force=force, holds=holds)
-        _swap(part, target)
+        swap(part, target)
 
 
-def _swap(part: Path, target: Path) -> None:
+def swap(part: Path, target: Path) -> None:
     """Put a folder in the place of another; the old one is deleted only once the new one stands."""
     if not target.exists():
         part.replace(target)
@@ -124,12 +126,11 @@ def _swap(part: Path, target: Path) -> None:
 
 
 @contextmanager
-def _placed(target: Path, *, force: bool, holds: str | None = None) -> Iterator[Path]:
+def placed(target: Path) -> Iterator[Path]:
     """Temporary name beside `target`; on any exception it and the parents made for it are removed."""
     made: list[Path] = []
     part = _temporary(target)
     try:
-        _refuse_existing(target, force=force, holds=holds)
         made = [p for p in target.parents if not p.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part

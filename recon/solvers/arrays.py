@@ -12,7 +12,7 @@ Array = Any
 
 def inner(shape: tuple[int, ...], a: Array, b: Array) -> Array:
     """Real inner product over the trailing axes `shape`: one number per leading index."""
-    xp = namespace(a, b)
+    xp = namespace(a)
     product = xp.real(xp.conj(a) * b) if "complex" in str(a.dtype) else a * b
     return xp.sum(product, axis=tuple(range(-len(shape), 0)))
 
@@ -24,7 +24,7 @@ def along(shape: tuple[int, ...], value: Array) -> Array:
 
 def ratio(a: Array, b: Array) -> Array:
     """``a / b``, and 0 where b is not positive: a solved problem stays where it is."""
-    xp = namespace(a, b)
+    xp = namespace(a)
     good = b > 0
     return xp.where(good, a / xp.where(good, b, xp.ones_like(b)), xp.zeros_like(b))
 

@@ -25,7 +25,7 @@ class CGLSState(NamedTuple):
 class CGLS:
     """Minimise ``|A x - y|_W^2 + damping |x|^2`` by conjugate gradients.
 
-    The image is best long before the iteration converges when data are noisy: the number of steps regularises.
+    With noisy data the image is best long before convergence: the number of steps regularises.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class CGLS:
 
     References
     ----------
-    M. R. Hestenes and E. Stiefel, J. Res. Nat. Bur. Stand. 49 (1952) 409; A. Bjorck, Numerical Methods for Least
-    Squares Problems (1996), section 7.4.
+    M. R. Hestenes and E. Stiefel, J. Res. Nat. Bur. Stand. 49 (1952) 409; A. Bjorck, Numerical Methods
+    for Least Squares Problems (1996), section 7.4.
 
     Examples
     --------

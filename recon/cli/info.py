@@ -1,0 +1,78 @@
+"""`rayfold info`: what a file holds and what can be done with it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rayfold.recon.cli.console import as_json, result
+from rayfold.recon.cli.options import input_options
+from rayfold.recon.data import Image, Scan
+
+
+def command(args: argparse.Namespace) -> None:
+    """Describe a scan, or an image."""
+    thing = open_any(args.file, input_options(args))
+    if args.json:
+        as_json(_facts(thing))
+    else:
+        result(repr(thing))
+
+
+def open_any(path: str, options: dict[str, Any]) -> Scan | Image:
+    """A finished image by its suffix or kind, everything else as a scan."""
+    from rayfold.recon.io import load
+
+    if _is_image(Path(path)):
+        from rayfold.recon.io.read_image import read_image
+
+        return read_image(path)
+    return load(path, **options)
+
+
+def _is_image(path: Path) -> bool:
+    """DICOM and NIfTI always are; HDF5 when it says so; TIFF when no geometry lies beside it."""
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz", ".dcm", ".ima")):
+        return True
+    if path.is_dir():
+        return any(p.suffix.lower() in (".dcm", ".ima") for p in path.iterdir())
+    if name.endswith((".tif", ".tiff")):
+        return not path.with_suffix(".toml").exists()
+    if name.endswith((".h5", ".hdf5")) and path.is_file():
+        import h5py
+
+        with path.open("rb") as file:
+            if file.read(8) != b"\x89HDF\r\n\x1a\n":
+                return False
+        try:
+            with h5py.File(path, "r") as file:
+                return str(file.attrs.get("format", "")) == "rayfold-image"
+        except OSError:
+            return False
+    return False
+
+
+def _facts(thing: Scan | Image) -> dict[str, Any]:
+    if isinstance(thing, Image):
+        return {
+            "what": "image",
+            "shape": list(thing.shape),
+            "spacing": list(thing.spacing),
+            "unit": thing.unit,
+            "modality": thing.modality,
+        }
+    return {
+        "what": "scan",
+        "format": thing.source,
+        "views": thing.n_views,
+        "rows": thing.n_rows,
+        "cols": thing.n_cols,
+        "kind": thing.kind,
+        "unit": thing.unit,
+        "photons": thing.photons,
+        "mu_water": thing.mu_water,
+        "beam": repr(thing.beam),
+        "notes": list(thing.notes),
+    }

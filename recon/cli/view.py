@@ -1,0 +1,54 @@
+"""`rayfold view`: a picture of an image or of a scan."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rayfold.recon.cli import console
+from rayfold.recon.cli.info import open_any
+from rayfold.recon.cli.options import input_options
+from rayfold.recon.data import Image
+
+
+def command(args: argparse.Namespace) -> None:
+    """Write a PNG, or an HTML page when the output's name asks for one."""
+    target = Path(args.output or f"{Path(args.file).name.split('.')[0]}.png")
+    if target.suffix.lower() not in (".png", ".html"):
+        raise ValueError(f"-o {target}: view writes .png or .html")
+    thing = open_any(args.file, input_options(args))
+    from rayfold.recon import plot
+    from rayfold.recon.io.atomic import atomic_file
+    from rayfold.recon.panels import png
+    from rayfold.recon.report import write_report
+
+    if isinstance(thing, Image):
+        figure = plot.image(thing, window=_window(args.window))
+    else:
+        figure = plot.sinogram(thing)
+    if target.suffix.lower() == ".html":
+        write_report(
+            target,
+            title=Path(args.file).name,
+            images={"Image" if isinstance(thing, Image) else "Measured data": figure},
+            facts={"Content": repr(thing).splitlines()[0]},
+            force=args.force,
+        )
+    else:
+        with atomic_file(target, force=args.force) as part:
+            part.write_bytes(png(figure))
+    if args.json:
+        console.as_json({"output": str(target)})
+    else:
+        console.result(str(target))
+
+
+def _window(text: str | None) -> Any:
+    if text is None or "," not in text:
+        return text
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"--window {text}: give a name or two numbers, as -160,240") from None
+    return low, high
