@@ -171,8 +171,9 @@ def _first_bins(
     cast = view.dtype.type
     n0, n1, d0, d1 = _line(view, flat, r)
     edge = cast(0.5 * (c - 1))
-    rising = (n0 + n1 * edge) * (d0 - d1 * edge) > (n0 - n1 * edge) * (d0 + d1 * edge)
-    if (d0 + d1 * edge) * (d0 - d1 * edge) < 0:
+    half = cast(0.5 * c)  # not the edge pixels: a row of one pixel has only one
+    rising = (n0 + n1 * half) * (d0 - d1 * half) > (n0 - n1 * half) * (d0 + d1 * half)
+    if (d0 + d1 * half) * (d0 - d1 * half) < 0:
         rising = not rising
     x0 = -edge - 2 if rising else -edge
     base = cast(0.5 * (n_cols - 1) - _margin(n_cols) + 1 + shift)
