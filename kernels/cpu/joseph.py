@@ -29,6 +29,7 @@ Array = np.ndarray[Any, Any]
 FAR = 1e9  # a crossing that no pixel is near to
 COPIES = 1 << 25  # pixels copied with zeros around them at a time
 _jit = numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
+_exact = numba.njit(nogil=True, cache=True, error_model="numpy")  # divides as the CUDA source does
 
 
 def _arctan_series() -> Array:
@@ -41,7 +42,7 @@ def _arctan_series() -> Array:
     return series
 
 
-@_jit  # type: ignore[untyped-decorator]
+@_exact  # type: ignore[untyped-decorator]
 def _tables(
     coef: Array, t: Array, sizes: Array, steps: Array, p: Array, m: Array, w: Array, pairs: Array
 ) -> None:
@@ -228,8 +229,8 @@ def _adjoint(
         for i in range(start, stop):
             r = cast(i) - cast(0.5 * (n - 1))
             _first_bins(first, ramp, coef[v], flat, r, c, n_cols, pad, fan_step, atan)
-            low = max(min(first[0], first[width - 1]) - pad, 0)
-            high = min(max(first[0], first[width - 1]) - pad + taps, n_cols)
+            low = max(min(first[0], first[c + 1]) - pad, 0)
+            high = min(max(first[0], first[c + 1]) - pad + taps, n_cols)
             row, slope, start_at = cross[pad + low : pad + high], m[v, low:high], at[low:high]
             for k in range(row.shape[0]):
                 row[k] = start_at[k] + slope[k] * r
