@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from itertools import pairwise
 from numbers import Complex, Real
@@ -39,8 +39,9 @@ class LinearOperator(abc.ABC):
 
     Notes
     -----
-    An operator that holds arrays (geometry vectors, weights, maps) names them in `operands` and returns from
-    `structure` the same operator without them: arrays are run-time inputs, never part of a compiled program.
+    An operator that holds arrays (geometry vectors, weights, maps) is a ``dataclass(frozen=True, eq=False)``,
+    compared by content here. It names the arrays in `operands` and returns from `structure` the same operator
+    without them: arrays are run-time inputs, never part of a compiled program.
     `bind` puts arrays of the caller's own graph in their place; `tangent` is their derivative.
 
     Examples
@@ -85,6 +86,11 @@ class LinearOperator(abc.ABC):
     def operand_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of one (unbatched) operand, by name; a structure states it without holding the arrays."""
         return {name: tuple(value.shape) for name, value in self.operands.items()}
+
+    @property
+    def label(self) -> str:
+        """Short name for messages."""
+        return type(self).__name__
 
     @property
     def structure(self) -> LinearOperator:
@@ -160,20 +166,20 @@ class LinearOperator(abc.ABC):
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
-        own = () if self.structure is self else (self.structure,)
-        return (type(self), own, tuple((name, digest(np.asarray(v))) for name, v in self.operands.items()))
+        if not is_dataclass(self):
+            return (id(self),)
+        return (type(self), *(_token(getattr(self, each.name)) for each in fields(self)))
 
     def __getstate__(self) -> dict[str, Any]:
         """State without what was derived here: a number from this process means nothing in another."""
         return {key: value for key, value in vars(self).items() if key not in _DERIVED}
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other) or not self.operands:
-            return self is other
-        return self._key == other._key
+        """Equal by content, arrays included; arrays other than NumPy's by identity."""
+        return isinstance(other, LinearOperator) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key) if self.operands else id(self)
+        return hash(self._key)
 
     def norm(self, n_iterations: int = 30, *, seed: int = 0) -> float:
         """Largest singular value by power iteration from a seeded start (from below, about 1 % after 30)."""
@@ -211,6 +217,13 @@ def _number(value: Complex) -> float | complex:
     return float(value) if isinstance(value, Real) else complex(value)
 
 
+def _token(value: Any) -> Any:
+    """Something hashable that stands for a field: its digest for an array."""
+    if isinstance(value, np.ndarray):
+        return digest(value)
+    return ("the array", id(value)) if hasattr(value, "shape") and hasattr(value, "dtype") else value
+
+
 def _positions(rows: Any, n: int) -> tuple[int, ...]:
     picked = np.arange(n)[rows]
     return tuple(int(i) for i in np.atleast_1d(picked))
@@ -235,6 +248,7 @@ class Bound(LinearOperator):
     operands = property(lambda self: self.values)
     operand_shapes = property(lambda self: self.base.operand_shapes)
     structure = property(lambda self: self.base)
+    label = property(lambda self: self.base.label)
 
     def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
         self.base.apply(x, out, adjoint=adjoint, **operands)
@@ -282,6 +296,7 @@ class Adjoint(Composite):
     out_shape = property(lambda self: self.op.in_shape)
     parts = property(lambda self: (self.op,))
     H = property(lambda self: self.op)
+    label = property(lambda self: f"{self.op.label}.H")
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
         return self.op.evaluate(x, adjoint=not adjoint)
@@ -303,7 +318,7 @@ class Composed(Composite):
         for factor in factors:
             flat.extend(factor.parts if isinstance(factor, Composed) else [factor])
         for left, right in pairwise(flat):
-            _same(f"compose {type(left).__name__} @ {type(right).__name__}", left.in_shape, right.out_shape)
+            _same(f"compose {left.label} @ {right.label}", left.in_shape, right.out_shape)
         kept = [op for op in flat if not isinstance(op, Identity)] or flat[:1]
         return kept[0] if len(kept) == 1 else cls(tuple(kept))
 

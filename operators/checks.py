@@ -103,7 +103,7 @@ def dot_test(
     if size:
         error = max(error, abs(size - _inner(positive, op.H(image))) / size)
     cause = "" if error <= bound else _cause(op, y, back, rng)
-    return DotTest(type(op.structure).__name__, dtype, float(error), bound, cause)
+    return DotTest(op.label, dtype, float(error), bound, cause)
 
 
 def _cause(op: LinearOperator, y: Array, back: Array, rng: np.random.Generator) -> str:
@@ -260,7 +260,7 @@ def _difference(a: Array, b: Array) -> float:
 
 def _identity(op: LinearOperator) -> str:
     hash(op.structure)
-    _need(op == op and op.H.H is op, "an operator must equal itself and be its adjoint's adjoint")
+    _need(op == op and op == op.H.H, "an operator must equal itself and be its adjoint's adjoint")
     return repr(op)[:60]
 
 

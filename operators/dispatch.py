@@ -89,7 +89,7 @@ def check(op: LinearOperator, x: Array, *, adjoint: bool) -> tuple[int, ...]:
     shape = op.out_shape if adjoint else op.in_shape
     lead = len(x.shape) - len(shape)
     if lead < 0 or tuple(x.shape[lead:]) != tuple(shape):
-        name = f"{type(op.structure).__name__}{'.H' if adjoint else ''}"
+        name = op.H.label if adjoint else op.label
         raise ValueError(f"{name} expects (..., {', '.join(map(str, shape))}), got {tuple(x.shape)}")
     return tuple(x.shape[:lead])
 

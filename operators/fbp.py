@@ -77,14 +77,6 @@ class Backproject(LinearOperator):
     def structure(self) -> LinearOperator:
         return self._bare  # type: ignore[attr-defined, no-any-return]
 
-    def __hash__(self) -> int:
-        return hash((self.volume, self.beam)) if self.steps is None else hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        if self.steps is not None or not isinstance(other, Backproject) or other.steps is not None:
-            return super().__eq__(other)
-        return (self.volume, self.beam) == (other.volume, other.beam)
-
     def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
         vectors, steps = operands["vectors"], operands["steps"]
         beam = self.beam if isinstance(self.beam, BeamStructure) else self.beam.structure

@@ -32,8 +32,9 @@ def frozen(values: npt.ArrayLike, ndim: int, name: str) -> Floats:
 
 
 def digest(array: npt.NDArray[Any]) -> bytes:
-    """Content hash of an array: equal arrays have equal digests."""
-    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).digest()
+    """Content hash of an array: arrays of equal shape, type and values have equal digests."""
+    text = f"{array.shape}{array.dtype.str}".encode()
+    return hashlib.blake2b(text + np.ascontiguousarray(array).tobytes(), digest_size=16).digest()
 
 
 def _positive(name: str, value: float) -> None:
