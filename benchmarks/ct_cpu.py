@@ -1,7 +1,7 @@
 """2D CT projectors on the CPU, side by side with ASTRA, scikit-image and deepinv, as ratios.
 
-Run on idle cores from the repository root: ``python -m benchmarks.ct_cpu --out benchmarks/results/ct_cpu.json``.
-Peers that are not installed are left out. The tools take turns, so that a change of the machine's speed hits all.
+Run on idle cores from the repository root: ``python -m benchmarks.ct_cpu --out FILE.json``. Peers that are
+not installed are left out. The tools take turns, so that a change of the machine's speed hits all of them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def skimage(n: int, views: int, cols: int) -> Pair:
 def deepinv(n: int, views: int, cols: int) -> Pair:
     import torch
 
-    # the registry's torchvision needs these two names to exist beside a CPU build of torch; they are never called
+    # torchvision from the registry wants these two names to exist beside a CPU build of torch; never called
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
@@ -158,7 +158,8 @@ def machine() -> dict[str, Any]:
     model = "unknown"
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+        named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        model = named[0] if named else model
     versions = {}
     for name in ("numpy", "numba", "torch", "astra-toolbox", "scikit-image", "deepinv"):
         try:
@@ -179,7 +180,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "problem": f"{N} x {N} image, {VIEWS} views, {COLS} bins"}
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "problem": f"{N} x {N} image, {VIEWS} views, {COLS} bins",
+    }
     tools = installed()
     rounds = {name: args.rounds if name in ("rayfold", "astra linear") else 3 for name in tools}
     pairs = {name: TOOLS[name](N, VIEWS, COLS) for name in tools}
@@ -188,7 +192,7 @@ def main() -> None:
         for name, row in found.items():
             row["times_rayfold"] = row["best"] / found["rayfold"]["best"]
             row["times_rayfold_median"] = row["median"] / found["rayfold"]["median"]
-            print(f"{kind:8s} {name:14s} best {row['best'] * 1e3:8.1f} ms  {row['times_rayfold']:6.1f} x")
+            print(f"{kind:8s} {name:14s} {row['best'] * 1e3:8.1f} ms  {row['times_rayfold']:6.1f} x")
         results[kind] = found
     for beam in ("fan", "curved fan"):
         work = {"rayfold": rayfold(N, VIEWS, COLS, beam=beam)}
@@ -199,7 +203,8 @@ def main() -> None:
             kind: timed({name: pair[i] for name, pair in work.items()}, few)
             for i, kind in enumerate(("forward", "adjoint"))
         }
-        print(beam, {kind: {n: round(r["best"], 4) for n, r in v.items()} for kind, v in results[beam].items()})
+        for kind, row in results[beam].items():
+            print(beam, kind, {name: round(seconds["best"], 4) for name, seconds in row.items()})
     batch = rayfold(N, VIEWS, COLS, batch=8)
     results["batch of 8, per image"] = {
         kind: {
@@ -209,7 +214,9 @@ def main() -> None:
         for i, kind in enumerate(("forward", "adjoint"))
     }
     print("batch of 8, seconds per image", results["batch of 8, per image"])
-    results["peak memory in MB, 362 x 362, 1000 views, 513 bins"] = {name: peak_memory(name) for name in tools}
+    results["peak memory in MB, 362 x 362, 1000 views, 513 bins"] = {
+        name: peak_memory(name) for name in tools
+    }
     print(results["peak memory in MB, 362 x 362, 1000 views, 513 bins"])
     if args.out:
         args.out.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")

@@ -10,7 +10,7 @@ import jupytext
 import nbclient
 from PIL import Image
 
-WIDTH, COLOURS = 1200, 96  # pictures as committed: small enough for a page that renders the notebook
+WIDTH, COLOURS = 1000, 256  # pictures as committed: small enough for a page that renders the notebook
 
 
 def smaller(png: str) -> str:
@@ -18,7 +18,7 @@ def smaller(png: str) -> str:
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     picture.thumbnail((WIDTH, 10 * WIDTH), Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    picture.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(out, "png", optimize=True)
     return base64.b64encode(out.getvalue()).decode()
 
 

@@ -157,12 +157,10 @@ class Scan:
 def _describe(beam: ParallelBeam | FanBeam | VectorBeam, unit: str) -> str:
     if isinstance(beam, VectorBeam):
         return f"{beam.kind} beam, arbitrary per-view vectors"
-    span = np.degrees(np.ptp(beam.angles)) if beam.n_views else 0.0
-    start = np.degrees(beam.angles[0]) if beam.n_views else 0.0
-    text = (
-        f"{'parallel' if isinstance(beam, ParallelBeam) else 'curved fan' if beam.curved else 'fan'} beam, "
-    )
-    text += f"{start:.6g} deg to {start + span:.6g} deg, pitch {beam.pitch:.6g} {unit}, axis at column {beam.axis_column:.2f}"
+    first, last = np.degrees(beam.angles[[0, -1]]) if beam.n_views else (0.0, 0.0)
+    kind = "parallel" if isinstance(beam, ParallelBeam) else "curved fan" if beam.curved else "fan"
+    text = f"{kind} beam, {first:.6g} deg to {last:.6g} deg, pitch {beam.pitch:.6g} {unit}, "
+    text += f"axis at column {beam.axis_column:.2f}"
     if isinstance(beam, FanBeam):
         text += f", source to axis {beam.source_to_axis:g}, to detector {beam.source_to_detector:g} {unit}"
     return text

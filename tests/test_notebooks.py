@@ -20,7 +20,8 @@ def test_runs(source, tmp_path, monkeypatch):
     root = FOLDER.parent
     monkeypatch.setenv("PYTHONPATH", str(root / ".dev"))
     book = jupytext.read(source)
-    nbclient.NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    resources = {"metadata": {"path": tmp_path}}
+    nbclient.NotebookClient(book, timeout=300, kernel_name="python3", resources=resources).execute()
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert "assert" in code[-1].source
 
