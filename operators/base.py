@@ -104,7 +104,7 @@ class LinearOperator(abc.ABC):
         calls, so that second derivatives come by themselves. `directions` holds only the operands that move.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} has no derivative with respect to {', '.join(directions)}; "
+            f"{self.label} has no derivative with respect to {', '.join(directions)}; "
             "detach that operand, or differentiate with respect to the input only"
         )
 
@@ -122,7 +122,7 @@ class LinearOperator(abc.ABC):
         for name in operands:
             if name not in known:
                 have = ", ".join(known) or "none"
-                raise TypeError(f"{type(self).__name__} has no operand {name!r}; it has: {have}")
+                raise TypeError(f"{self.label} has no operand {name!r}; it has: {have}")
         own = self.operands if len(operands) < len(known) else {}
         return Bound(
             self.structure, {name: operands[name] if name in operands else own[name] for name in known}
@@ -200,7 +200,7 @@ class LinearOperator(abc.ABC):
     def norm_bound(self) -> float:
         """Upper bound of the norm of a non-negative operator: ``sqrt(max(A 1) * max(A.H 1))``."""
         if not self.nonnegative:
-            raise ValueError(f"{type(self).__name__} may have negative entries; use norm() for its size")
+            raise ValueError(f"{self.label} may have negative entries; use norm() for its size")
         rows = self(np.ones(self.in_shape, np.float32))
         cols = self.H(np.ones(self.out_shape, np.float32))
         return math.sqrt(float(rows.max()) * float(cols.max())) if rows.size and cols.size else 0.0

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .base import LinearOperator
 
 _REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+_COMPLEX = {real: kind for kind, real in _REAL.items()}
 _NAMES = {
     kind: str(kind).removeprefix("torch.") for kind in vars(torch).values() if isinstance(kind, torch.dtype)
 }
@@ -70,7 +73,7 @@ def constant(op: LinearOperator, name: str, x: Tensor) -> Tensor:
     """The NumPy attribute `name` of an operator as a tensor on x's device, in x's precision."""
     value: Tensor = _own(op, name)
     real = _REAL.get(x.dtype, x.dtype)
-    return value.to(x.device, real.to_complex() if value.is_complex() else real)
+    return value.to(x.device, _COMPLEX[real] if value.is_complex() else real)
 
 
 def _own(op: LinearOperator, name: str) -> Tensor:
@@ -94,7 +97,10 @@ def _kept(op: LinearOperator, name: str) -> tuple[int, Tensor]:
         object.__setattr__(op, "_tensors", kept)
     if name not in kept:
         number = next(_counter)
-        value = _tensor(name, op.operands[name] if name in op.operands else getattr(op, name))
+        array = op.operands[name] if name in op.operands else getattr(op, name)
+        # a thread of its own: what is kept must not belong to a transform or mode the caller is in
+        with ThreadPoolExecutor(1) as outside:
+            value = outside.submit(_tensor, name, array).result()
         kept[name], _tensors[number] = (number, value), value
     return kept[name]
 
@@ -116,7 +122,7 @@ def _tensor(name: str, value: Any) -> Tensor:
         raise TypeError(
             f"operand {name} is a {dispatch.library(type(value))} array, the input a tensor; convert it"
         )
-    return torch.tensor(value)
+    return torch.from_numpy(np.array(value))
 
 
 def _shape(number: int, x: Tensor, adjoint: bool, operands: list[Tensor]) -> tuple[int, ...]:
@@ -131,9 +137,7 @@ def _apply(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
     named = dict(zip(structure.operand_shapes, operands, strict=True))
     if x.device.type == "cpu":
         arrays = {name: _plain(value).numpy() for name, value in named.items()}
-        import numpy
-
-        dispatch.run(structure, numpy, _plain(x).numpy(), out.numpy(), adjoint, arrays)
+        dispatch.run(structure, np, _plain(x).numpy(), out.numpy(), adjoint, arrays)
     elif x.device.type == "cuda":
         try:
             import cupy
@@ -184,6 +188,28 @@ def _compiled_backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
 
 
 _apply.register_autograd(_compiled_backward, setup_context=_compiled_context)
+
+
+def _mapped_first(number: int, adjoint: bool, values: list[Tensor], axes: list[int | None]) -> list[Tensor]:
+    """Put the mapped axis in front of everything and line the other batch axes up behind it."""
+    op = registry.structure(number)
+    core = len(op.out_shape if adjoint else op.in_shape)
+    cores = [core, *(len(shape) for shape in op.operand_shapes.values())]
+    leads = [v.ndim - c - (a is not None) for v, c, a in zip(values, cores, axes, strict=True)]
+    depth, moved = max(leads), []
+    for value, axis, lead in zip(values, axes, leads, strict=True):
+        if axis is not None:
+            value = value.movedim(axis, 0)
+            value = value.reshape(value.shape[0], *(1,) * (depth - lead), *value.shape[1:])
+        moved.append(value)
+    return moved
+
+
+@_apply.register_vmap
+def _(info: Any, dims: Any, x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> tuple[Tensor, int]:
+    """The same for the bare operator, which compiled code maps over."""
+    moved = _mapped_first(op, adjoint, [x, *operands], [dims[0], *(dims[1] or [])])
+    return _apply(moved[0], moved[1:], op, adjoint), 0
 
 
 def _unbroadcast(g: Tensor, shape: Any) -> Tensor:
@@ -249,18 +275,7 @@ class Apply(torch.autograd.Function):
     def vmap(
         info: Any, dims: Any, x: Tensor, number: int, adjoint: bool, names: tuple[str, ...], *operands: Tensor
     ) -> tuple[Tensor, int]:
-        """Put the mapped axis in front of everything and line the other batch axes up behind it."""
-        op = registry.structure(number)
-        core = len(op.out_shape if adjoint else op.in_shape)
-        cores = [core, *(len(shape) for shape in op.operand_shapes.values())]
-        values, axes = [x, *operands], [dims[0], *dims[4:]]
-        leads = [v.ndim - c - (a is not None) for v, c, a in zip(values, cores, axes, strict=True)]
-        depth, moved = max(leads), []
-        for value, axis, lead in zip(values, axes, leads, strict=True):
-            if axis is not None:
-                value = value.movedim(axis, 0)
-                value = value.reshape(value.shape[0], *(1,) * (depth - lead), *value.shape[1:])
-            moved.append(value)
+        moved = _mapped_first(number, adjoint, [x, *operands], [dims[0], *dims[4:]])
         return _applied(moved[0], number, adjoint, names, *moved[1:]), 0
 
 
