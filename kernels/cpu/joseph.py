@@ -27,6 +27,7 @@ from .simd import LANES, sample_block, tent_block
 
 Array = np.ndarray[Any, Any]
 FAR = 1e9  # a crossing that no pixel is near to
+BANDS = 4  # bands of rows with a window of their own: rays of a fan are denser near the source
 COPIES = 1 << 25  # pixels copied with zeros around them at a time
 _jit = numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
 _exact = numba.njit(nogil=True, cache=True, error_model="numpy")  # divides as the CUDA source does
@@ -48,7 +49,8 @@ def _tables(
 ) -> None:
     """Crossing at the middle row, slope and path per row of every ray; the path of a flat ray is negated.
 
-    ``pairs[v, flat]`` is half the number of bins that can reach one pixel; 0 when no ray is steep (flat).
+    ``pairs[v, flat, band]`` is half the number of bins that can reach one pixel in a band of rows; 0 when no
+    steep (flat) ray gets there.
     """
     n_cols = p.shape[1]
     for v in range(p.shape[0]):
@@ -63,18 +65,29 @@ def _tables(
                 p[v, k], m[v, k] = -a / ex, ey / ex
                 w[v, k] = -math.hypot(steps[1], m[v, k] * steps[0])
         for flat in range(2):
-            reach = 0.5 * (sizes[flat] - 1)
-            gap, rays = FAR, 0
+            half, edge = 0.5 * (sizes[flat] - 1), 0.5 * (sizes[1 - flat] - 1) + 2
+            for band in range(BANDS):
+                pairs[v, flat, band] = 0
             for k in range(n_cols):
                 if (w[v, k] < 0) != (flat == 1):
                     continue
-                rays += 1
-                if k + 1 < n_cols and (w[v, k + 1] < 0) == (flat == 1):
-                    dp, dm = p[v, k + 1] - p[v, k], reach * (m[v, k + 1] - m[v, k])
-                    gap = min(gap, abs(dp - dm), abs(dp + dm))
-            # an open interval of length L holds at most floor(L) + 1 integers
-            window = 2.0 / max(gap, 2.0 / n_cols) + 2 * _margin(n_cols)
-            pairs[v, flat] = (int(window) + 2) // 2 if rays else 0
+                last = k + 1 == n_cols or (w[v, k + 1] < 0) != (flat == 1)
+                dp, dm = (0.0, 0.0) if last else (p[v, k + 1] - p[v, k], m[v, k + 1] - m[v, k])
+                for band in range(BANDS):
+                    start = half * (2.0 * band / BANDS - 1) - 1
+                    stop = half * (2.0 * (band + 1) / BANDS - 1) + 1
+                    slope, middle = m[v, k], p[v, k]
+                    if slope != 0:  # only the rows that the ray crosses within the image
+                        one, other = (-edge - middle) / slope, (edge - middle) / slope
+                        start, stop = max(start, min(one, other)), min(stop, max(one, other))
+                    elif abs(middle) > edge:
+                        continue
+                    if start > stop:
+                        continue
+                    # an open interval of length L holds at most floor(L) + 1 integers
+                    gap = max(min(abs(dp + dm * start), abs(dp + dm * stop)), 2.0 / n_cols)
+                    window = 1.0 if last else 2.0 / gap + 2 * _margin(n_cols)
+                    pairs[v, flat, band] = max(pairs[v, flat, band], (int(window) + 2) // 2)
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -116,7 +129,7 @@ def _forward(
     for v in range(start, stop):
         acc[:] = 0
         for flat in range(2):
-            if pairs[v, flat] == 0:
+            if not pairs[v, flat].any():
                 continue
             image = turned if flat else padded
             n, c = image.shape[1], image.shape[2] - 4
@@ -218,8 +231,7 @@ def _adjoint(
     acc = np.zeros((n_batch, stop - start, width), y.dtype)
     first_pixel = cast(0.5 * (c - 1) + 1)
     for v in range(n_views):
-        taps = 2 * pairs[v, flat]
-        if taps == 0:
+        if not pairs[v, flat].any():
             continue
         for b in range(n_batch):
             for k in range(n_cols):
@@ -227,6 +239,9 @@ def _adjoint(
         for k in range(n_cols):
             at[k] = p[v, k] + first_pixel if (w[v, k] < 0) == (flat == 1) else cast(FAR)
         for i in range(start, stop):
+            taps = 2 * pairs[v, flat, i * BANDS // n]
+            if taps == 0:
+                continue
             r = cast(i) - cast(0.5 * (n - 1))
             _first_bins(first, ramp, coef[v], flat, r, c, n_cols, pad, fan_step, atan)
             low = max(min(first[0], first[c + 1]) - pad, 0)
@@ -236,7 +251,7 @@ def _adjoint(
                 row[k] = start_at[k] + slope[k] * r
             for b in range(n_batch):
                 for j in range(0, width, lanes):
-                    tent_block(acc[b, i - start], j, first, cross, values[b], pairs[v, flat])
+                    tent_block(acc[b, i - start], j, first, cross, values[b], taps // 2)
     for b in range(n_batch):
         for i in range(start, stop):
             out[b, i] = acc[b, i - start, 1 : c + 1]
@@ -245,7 +260,7 @@ def _adjoint(
 def _rays(coef: Array, t: Array, shape: tuple[int, int], steps: Array) -> tuple[Array, Array, Array, Array]:
     n_views, n_cols = coef.shape[0], t.shape[0]
     p, m, w = (np.empty((n_views, n_cols), coef.dtype) for _ in range(3))
-    pairs = np.empty((n_views, 2), np.int64)
+    pairs = np.empty((n_views, 2, BANDS), np.int64)
     sizes = np.array(shape, np.int64)
 
     def work(a: int, b: int) -> None:
