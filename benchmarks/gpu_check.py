@@ -28,6 +28,7 @@ import numpy as np  # noqa: E402
 
 from rayfold.kernels import joseph, launch  # noqa: E402
 from rayfold.operators import FanBeam, ParallelBeam, Volume  # noqa: E402
+from rayfold.operators.fbp import fbp_operator  # noqa: E402
 from rayfold.operators.xray import bin_coordinates, ray_coefficients  # noqa: E402
 
 N, VIEWS, COLS = 512, 720, 736
@@ -36,6 +37,7 @@ BEAMS = {
     "parallel": ParallelBeam.evenly(VIEWS, COLS, pitch=1.0),
     "fan": FanBeam.evenly(VIEWS, COLS, pitch=2.0, source_to_axis=1000.0, source_to_detector=2000.0),
 }
+KERNELS = (("joseph", "forward"), ("joseph", "adjoint"), ("backproject", "gather"), ("backproject", "splat"))
 
 
 def run_tests() -> dict[str, Any]:
@@ -146,12 +148,43 @@ def timings(batches: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
+def fbp_timings(batches: tuple[int, ...], repeats: int) -> list[dict[str, Any]]:
+    """Weights, filter and back-projection in one call, as users make it, and the transpose."""
+    import cupy
+
+    if not all(map(importlib.util.find_spec, ("array_api_compat", "scipy"))):
+        return []
+    rows = []
+    for kind, beam in BEAMS.items():
+        fbp, _ = fbp_operator(VOLUME, beam)
+        for batch in batches:
+            y = cupy.random.default_rng(1).random((batch, VIEWS, COLS), dtype="f4")
+            image = cupy.random.default_rng(1).random((batch, N, N), dtype="f4")
+            for name, call in (
+                ("fbp", lambda fbp=fbp, y=y: fbp(y)),
+                ("fbp.H", lambda fbp=fbp, x=image: fbp.H(x)),
+            ):
+                row = {"kernel": name, "beam": kind, "batch": batch, "rayfold": measure(call, repeats)}
+                if batch == 1:
+                    host = (y if name == "fbp" else image).get()
+                    seconds = _median(lambda A=fbp if name == "fbp" else fbp.H, a=host: A(a))
+                    row["numba"] = {"wall_s": seconds, "cores": os.cpu_count()}
+                rows.append(row)
+                print(_line(row), file=sys.stderr)
+    return rows
+
+
 def _numba(name: str, x: Any, y: Any, host: Any) -> float:
     a, b = (x, y) if name == "forward" else (y, x)
-    out, seconds = np.empty_like(b), []
+    out = np.empty_like(b)
+    return _median(lambda: getattr(joseph, name)(a, out, *host))
+
+
+def _median(call: Callable[[], Any]) -> float:
+    seconds = []
     for _ in range(4):  # the first one compiles
         began = time.perf_counter()
-        getattr(joseph, name)(a, out, *host)
+        call()
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds[1:])
 
@@ -168,8 +201,8 @@ def resources() -> dict[str, Any]:
     """Registers, local and shared memory of the float32 kernels as built for this card."""
     found = {}
     for images in joseph.FACTORS:
-        for name in ("forward", "adjoint"):
-            kernel = launch.kernel("joseph", name, launch.preamble("float32", images))
+        for file, name in KERNELS:
+            kernel = launch.kernel(file, name, launch.preamble("float32", images))
             sizes = {
                 "registers": kernel.num_regs,
                 "local": kernel.local_size_bytes,
@@ -208,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
         "dtype": "float32",
         "repeats": repeats,
     }
-    results["timings"] = timings(batches, repeats)
+    results["timings"] = timings(batches, repeats) + fbp_timings(batches, repeats)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0 if results["tests"]["passed"] else 1
