@@ -16,8 +16,8 @@ def table(results: dict[str, Any]) -> str:
     names = list(results["forward"])
     versions = {k: v for k, v in machine["versions"].items() if v}
     rows = [
-        f"{results['problem']}, float32, parallel beam, {machine['cores']} cores ({machine['cpu']}), all in one",
-        f"run in turns, best of {results['forward']['rayfold']['runs']} with the median in brackets",
+        f"{results['problem']}, float32, parallel beam, {machine['cores']} cores ({machine['cpu']}), one run",
+        f"in turns, best of {results['forward']['rayfold']['runs']} with the median in brackets",
         "(`benchmarks/ct_cpu.py`; " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ").",
         "",
         "| | forward | adjoint | slower than rayfold | peak memory, 362² x 1000 views x 513 bins |",
@@ -31,8 +31,8 @@ def table(results: dict[str, Any]) -> str:
     forward, adjoint = (results["batch of 8, per image"][kind] for kind in ("forward", "adjoint"))
     rows += [
         "",
-        "scikit-image's back-projection interpolates and is not the adjoint of its forward step; deepinv finds its",
-        "adjoint by back-propagation. In a batch of eight an image takes "
+        "scikit-image's back-projection interpolates and is not the adjoint of its forward step; deepinv finds",
+        "its adjoint by back-propagation. In a batch of eight an image takes "
         f"{forward['eight'] * 1e3:.0f} ms forward (alone {forward['one'] * 1e3:.0f})",
         f"and {adjoint['eight'] * 1e3:.0f} ms for the adjoint (alone {adjoint['one'] * 1e3:.0f}).",
     ]
