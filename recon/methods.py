@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from rayfold.recon.preprocess import prepare
 Array = Any
 Method = Literal["fbp", "cgls", "sirt"]
 METHODS: dict[str, int] = {"fbp": 0, "cgls": 12, "sirt": 100}  # method: iterations when none are given
+MOST_DRIFT = 0.5  # rows that a fan's rows may be off at the rim of the field of view, to be taken as flat
 SLICES = 8  # reconstructed together: they share the ray arithmetic
 
 
@@ -70,10 +72,10 @@ def plan(
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
-    if scan.n_rows > 1 and not isinstance(scan.beam, ParallelBeam):
+    if scan.n_rows > 1 and _row_drift(scan) > MOST_DRIFT:
         raise ValueError(
             f"{scan.n_rows} detector rows of a diverging beam are a cone-beam scan, which needs a 3D method; "
-            f"reconstruct the central slice with rows={scan.n_rows // 2}"
+            f"reconstruct the central slice, row {scan.n_rows // 2}"
         )
     if isinstance(scan.beam, VectorBeam):
         if method == "fbp":
@@ -81,6 +83,11 @@ def plan(
         if grid is None or spacing is None:
             raise ValueError("a scan with per-view vectors states no field of view; give grid and spacing")
         volume = Volume((grid, grid), spacing)
+    elif not 0 <= scan.beam.axis_column <= scan.n_cols - 1 and (method == "fbp" or grid is None):
+        raise ValueError(
+            f"the rotation axis is at column {scan.beam.axis_column:.4g}, off the detector of {scan.n_cols}; "
+            "correct the centre, or use cgls or sirt with a grid of your own"
+        )
     else:
         volume = covering(scan.beam, n=grid, spacing=spacing)
     steps = METHODS[method] if iterations is None else int(iterations)
@@ -90,6 +97,16 @@ def plan(
     pixels, data = volume.shape[0] * volume.shape[1], scan.n_views * scan.n_cols
     memory = 4 * (scan.n_rows * (pixels + data) + at_once * (6 * pixels + (8 if steps else 5) * data))
     return Plan(volume, scan.n_rows, method, steps, _device(device), memory)
+
+
+def _row_drift(scan: Scan) -> float:
+    """How far the outer detector rows look into other slices within the field of view, in rows."""
+    beam = scan.beam
+    if isinstance(beam, ParallelBeam):
+        return 0.0
+    if isinstance(beam, VectorBeam):
+        return math.inf if beam.kind == "fan" else 0.0
+    return (scan.n_rows - 1) / 2 * beam.half_width / beam.source_to_axis
 
 
 def _device(wanted: str) -> str:

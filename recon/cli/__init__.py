@@ -1,14 +1,22 @@
 """The command `rayfold`: verbs, options, and one clear line instead of a traceback.
 
-Exit codes: 0 done, 2 usage, 3 missing or unreadable input, 4 inconsistent input, 5 memory, disk or output.
+Exit codes: 0 done, 1 a fault of rayfold, 2 usage, 3 missing or unreadable input, 4 inconsistent input,
+5 memory, disk or output, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn
 
 from rayfold.recon.cli.options import add_common, add_input, add_recon
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
@@ -23,17 +31,35 @@ VERBS = {
 }
 
 
+# cures that name a Python argument, as they are spelt here
+SPELLINGS = (
+    (r"\bslices=slice\((\d+), (\d+)\)", r"--rows \1:\2"),
+    (r"\bgeometry=", "--geometry"),
+    (r"; open it with read_image", "; look at it with rayfold view"),
+    (r"leave rows out", "leave --rows out"),
+    (r"^load: ", ""),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes in one line; the pages of usage are in --help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help shows what is allowed\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; builds without loading anything that computes."""
     from rayfold.recon.provenance import version
 
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="rayfold",
         description="From raw CT measurements to images: exact physics, and evidence of how they were made.",
-        epilog="rayfold VERB --help tells more; results go to -o and nothing is overwritten without --force.",
+        epilog="Begin with `rayfold demo` or `rayfold recon FILE -o DIR`; `rayfold VERB --help` tells more. "
+        "Nothing is overwritten without --force.",
     )
     top.add_argument("--version", action="version", version=f"rayfold {version()}")
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = top.add_subparsers(dest="verb", metavar="VERB")
     made = {name: verbs.add_parser(name, help=text, description=text) for name, text in VERBS.items()}
 
     made["info"].add_argument("file", help="scan or image")
@@ -64,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
     for name, sub in made.items():
         outputs = {
-            "recon": "folder of results; by default FILE-rayfold",
+            "recon": "folder of results; by default FILE-rayfold here",
             "simulate": "HDF5 file to write (.h5)",
             "demo": "folder of results; by default rayfold-demo",
             "view": "PNG or HTML file; by default FILE.png here",
@@ -75,31 +101,73 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    args = parser().parse_args(argv)
+    verbose = False
     try:
-        import_module(f"rayfold.recon.cli.{args.verb}").command(args)
+        with _stopped_by_sigterm():
+            args = parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+            if args.verb is None:
+                parser().print_help(sys.stderr)
+                return 2
+            verbose = args.verbose
+            import_module(f"rayfold.recon.cli.{args.verb}").command(args)
+            sys.stdout.flush()
         return 0
-    except KeyboardInterrupt:
-        return _fail("interrupted; nothing was left half-written", 130)
-    except (UnreadableInput, InconsistentInput, OutputFailure) as error:
-        return _fail(str(error), error.exit_code)
-    except MemoryError as error:
-        cure = "reconstruct fewer rows at a time (--rows A:B) or a smaller grid (--grid N)"
-        return _fail(f"not enough memory ({_first(error) or 'allocation failed'}); {cure}", 5)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader, as `head`, has seen enough; nothing may be flushed to it any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        return _fail(f"{_first(error)}; check the path, the disk and its permissions", 5)
-    except (ValueError, TypeError, ImportError) as error:
-        if args.verbose:
-            raise
-        return _fail(_first(error), 2)
+    except (Exception, KeyboardInterrupt) as error:
+        if verbose:
+            traceback.print_exc()
+        text, code = _explained(error)
+        print(f"rayfold: {text}", file=sys.stderr)  # noqa: T201
+        return code
 
 
-def _first(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def _explained(error: BaseException) -> tuple[str, int]:
+    """One line for a person, and the exit code."""
+    first = " ".join(str(error).split())
+    for python, here in SPELLINGS:
+        first = re.sub(python, here, first)
+    match error:
+        case Terminated():
+            return "terminated; nothing was left half-written", 143
+        case KeyboardInterrupt():
+            return "interrupted; nothing was left half-written", 130
+        case UnreadableInput() | InconsistentInput() | OutputFailure():
+            return first, error.exit_code
+        case MemoryError():
+            cure = "fewer rows at a time (--rows A:B) or a smaller grid (--grid N) need less"
+            return f"not enough memory: {first or 'an allocation failed'}; {cure}", 5
+        case OSError():
+            return f"{first}; check the path, the disk and its permissions", 5
+        case ValueError() | ImportError():
+            return first, 2
+    return f"{type(error).__name__}: {first}; this is a fault of rayfold: --verbose shows where", 1
 
 
-def _fail(text: str, code: int) -> int:
-    print(f"rayfold: {text}", file=sys.stderr)  # noqa: T201
-    return code
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, cleaned up after as Ctrl-C is."""
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """``--window -160,240`` as ``--window=-160,240``, or the value would be taken for an option."""
+    words = list(argv)
+    for i in reversed(range(len(words) - 1)):
+        if words[i] == "--window" and words[i + 1][:1] == "-" and words[i + 1][1:2].isdigit():
+            words[i : i + 2] = [f"--window={words[i + 1]}"]
+    return words

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -24,19 +25,19 @@ def as_json(content: Mapping[str, Any]) -> None:
     result(json.dumps(content, indent=2, sort_keys=True))
 
 
-def progress(label: str, *, quiet: bool) -> Callable[[int, int], None]:
-    """Function of (done, total) that draws a bar on a terminal and nothing elsewhere."""
-    from tqdm.auto import tqdm
+@contextmanager
+def progress(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Function of (done, total) that draws a bar on a terminal and nothing elsewhere; gone at the end."""
+    from tqdm import tqdm
 
-    bar = tqdm(desc=label, disable=True if quiet else None, leave=False, file=sys.stderr, unit="step")
+    hidden = True if quiet else None  # None: wherever standard error is no terminal
+    with tqdm(desc=label, disable=hidden, leave=False, file=sys.stderr, unit="step") as bar:
 
-    def update(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
-    return update
+        yield update
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -72,8 +72,7 @@ def _run(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     images = {"truth": truth}
     rows: list[dict[str, Any]] = []
     for name, options in RUNS.items():
-        with stages(name):
-            update = console.progress(name, quiet=args.quiet)
+        with stages(name), console.progress(name, quiet=args.quiet) as update:
             image = reconstruct(raw, grid=GRID, spacing=spacing, progress=update, **options)  # type: ignore[arg-type]
         image = image.to_hu(phantoms.MU_WATER)
         images[name] = image

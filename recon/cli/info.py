@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rayfold.recon.cli.console import as_json, result
-from rayfold.recon.cli.options import input_options
+from rayfold.recon.cli.settings import input_options
 from rayfold.recon.data import Image, Scan
 
 
@@ -23,23 +23,28 @@ def command(args: argparse.Namespace) -> None:
 def open_any(path: str, options: dict[str, Any]) -> Scan | Image:
     """A finished image by its suffix or kind, everything else as a scan."""
     from rayfold.recon.io import load
+    from rayfold.recon.io.files import parse_rows
 
-    if _is_image(Path(path)):
+    source = Path(path)
+    if (source / "image.nii.gz").is_file():  # a folder of results
+        source = source / "image.nii.gz"
+    if options.get("geometry") is None and is_image(source):
         from rayfold.recon.io.read_image import read_image
 
-        return read_image(path)
-    return load(path, **options)
+        rows = parse_rows(options.get("rows"))
+        return read_image(source, slices=slice(rows, rows + 1) if isinstance(rows, int) else rows)
+    return load(source, **options)
 
 
-def _is_image(path: Path) -> bool:
-    """DICOM and NIfTI always are; HDF5 when it says so; TIFF when no geometry lies beside it."""
+def is_image(path: Path) -> bool:
+    """Whether a file is a finished image: DICOM and NIfTI are; HDF5 and TIFF when nothing says otherwise."""
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz", ".dcm", ".ima")):
         return True
     if path.is_dir():
         return any(p.suffix.lower() in (".dcm", ".ima") for p in path.iterdir())
     if name.endswith((".tif", ".tiff")):
-        return not path.with_suffix(".toml").exists()
+        return not any(p.exists() for p in (path.with_suffix(".toml"), path.with_name(f"{path.name}.toml")))
     if name.endswith((".h5", ".hdf5")) and path.is_file():
         import h5py
 

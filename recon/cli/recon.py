@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rayfold.recon.cli import console
-from rayfold.recon.cli.options import load_options, resolve
+from rayfold.recon.cli.info import is_image
+from rayfold.recon.cli.settings import load_options, resolve
+from rayfold.recon.errors import UnreadableInput
 
 RESULTS = ("image.nii.gz", "preview.png", "provenance.json", "report.html")
 EXTRA = {"dicom": "dicom", "tiff": "image.tif", "h5": "image.h5"}
+Settings = dict[str, dict[str, Any]]
 
 
 def command(args: argparse.Namespace) -> None:
@@ -20,21 +23,22 @@ def command(args: argparse.Namespace) -> None:
     target = Path(args.output or f"{source.name.split('.')[0]}-rayfold")
     names = (*RESULTS, *(EXTRA[kind] for kind in settings["output"]["save"]))
 
-    from rayfold.recon.io import load
-    from rayfold.recon.io.results import result_folder
+    from rayfold.recon.io.results import refuse_existing, result_folder
     from rayfold.recon.methods import plan
     from rayfold.recon.provenance import Stages
 
+    if not args.dry_run:  # before anything is read, not after an hour
+        refuse_existing(target, names=names, force=args.force)
     stages = Stages()
     with stages("load"):
-        scan = load(source, **load_options(settings["input"]))
-    how = settings["recon"]
+        scan = _load(source, settings)
     keys = ("method", "grid", "spacing", "iterations", "device")
-    chosen = plan(scan, **{key: how[key] for key in keys})
+    chosen = plan(scan, **{key: settings["recon"][key] for key in keys})
     _check_hu(scan, settings)
     if args.dry_run:
-        _show_plan(scan, chosen, settings, target, as_json=args.json)
+        _show_plan(scan, chosen, settings, target, names, as_json=args.json)
         return
+    _check_memory(chosen)
     console.say(repr(scan), quiet=args.quiet)
     with result_folder(target, names=names, force=args.force) as part:
         image = _reconstruct(scan, settings, stages, quiet=args.quiet)
@@ -58,18 +62,47 @@ def command(args: argparse.Namespace) -> None:
         console.result(str(target))
 
 
-def _check_hu(scan: Any, settings: dict[str, dict[str, Any]]) -> None:
+def _load(source: Path, settings: Settings) -> Any:
+    from rayfold.recon.io import load
+
+    stated = settings["input"]["geometry"] is not None
+    if source.exists() and not stated and source.suffix.lower() not in (".tif", ".tiff") and is_image(source):
+        raise UnreadableInput(
+            f"{source.name} is a finished image, not raw data; look at it with rayfold view"
+        )
+    scan = load(source, **load_options(settings["input"]))
+    column = settings["input"]["center"]
+    if column not in (None, "auto") and not 0 <= float(column) <= scan.n_cols - 1:
+        raise ValueError(f"--center {column} is off the detector; give a column from 0 to {scan.n_cols - 1}")
+    return scan
+
+
+def _check_hu(scan: Any, settings: Settings) -> None:
     if not settings["output"]["hu"]:
         return
-    if scan.unit == "px":
+    missing = {
+        "no pixel size (add --pixel-size MM)": scan.unit == "px",
+        "no attenuation of water (add --mu-water PER_MM, about 0.02)": not scan.mu_water,
+    }
+    lacks = [text for text, is_missing in missing.items() if is_missing]
+    if lacks:
         raise ValueError(
-            "--hu needs attenuation in 1/mm, but the scan states no pixel size; add --pixel-size MM"
+            f"--hu needs attenuation in 1/mm and that of water; the scan states {' and '.join(lacks)}"
         )
-    if not scan.mu_water:
-        raise ValueError("--hu needs the attenuation of water; add --mu-water (about 0.02 per mm)")
 
 
-def _show_plan(scan: Any, chosen: Any, settings: dict[str, Any], target: Path, *, as_json: bool) -> None:
+def _check_memory(chosen: Any) -> None:
+    """Refuse what cannot fit: a process that swaps or is killed helps nobody."""
+    from rayfold.recon.cli.memory import available
+
+    free = available()
+    if free is not None and chosen.bytes > free:
+        raise MemoryError(f"this needs about {chosen.bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free")
+
+
+def _show_plan(
+    scan: Any, chosen: Any, settings: Settings, target: Path, names: tuple[str, ...], *, as_json: bool
+) -> None:
     facts = {
         "method": chosen.method,
         "iterations": chosen.iterations,
@@ -79,15 +112,27 @@ def _show_plan(scan: Any, chosen: Any, settings: dict[str, Any], target: Path, *
         "device": chosen.device,
         "memory_mb": round(chosen.bytes / 1e6),
         "output": str(target),
+        "replaces": [name for name in names if (target / name).exists()],
     }
     if as_json:
         console.as_json({**facts, "settings": settings})
         return
+    unit = scan.unit
     console.result(repr(scan))
-    console.result("\n".join(f"{name:<11}{value}" for name, value in facts.items()))
+    lines = {
+        "method": f"{chosen.method}, {chosen.iterations} steps" if chosen.iterations else chosen.method,
+        "grid": f"{' x '.join(map(str, chosen.volume.shape))} pixels of {chosen.volume.steps[0]:.6g} {unit}",
+        "slices": chosen.slices,
+        "device": chosen.device,
+        "memory": f"about {max(1, facts['memory_mb'])} MB",
+        "output": f"{target}: {', '.join(names)}",
+    }
+    if facts["replaces"]:
+        lines["exists"] = f"{', '.join(facts['replaces'])} (needs --force)"
+    console.result("\n".join(f"  {name:<9} {value}" for name, value in lines.items()))
 
 
-def _reconstruct(scan: Any, settings: dict[str, dict[str, Any]], stages: Any, *, quiet: bool) -> Any:
+def _reconstruct(scan: Any, settings: Settings, stages: Any, *, quiet: bool) -> Any:
     from rayfold.recon.methods import reconstruct
     from rayfold.recon.preprocess import prepare
 
@@ -97,7 +142,7 @@ def _reconstruct(scan: Any, settings: dict[str, dict[str, Any]], stages: Any, *,
         scan = prepare(
             scan, zingers=before["zingers"], rings=before["rings"], center="auto" if find else None
         )
-    with stages("reconstruct"):
+    with stages("reconstruct"), console.progress(how["method"], quiet=quiet) as progress:
         image = reconstruct(
             scan,
             how["method"],
@@ -108,14 +153,23 @@ def _reconstruct(scan: Any, settings: dict[str, dict[str, Any]], stages: Any, *,
             cutoff=how["cutoff"],
             nonnegative=how["nonnegative"],
             device=how["device"],
-            progress=console.progress(how["method"], quiet=quiet),
+            progress=progress,
         )
     if settings["output"]["hu"]:
         image = image.to_hu(scan.mu_water)
     return image
 
 
-def _write(image: Any, scan: Any, settings: dict[str, Any], folder: Path, source: Path, stages: Any) -> None:
+def _inputs(source: Path, settings: Settings) -> list[Path]:
+    """The scan and the geometry beside it: both decide what the image is."""
+    stated = settings["input"]["geometry"]
+    if stated is None:
+        beside = (source.with_suffix(".toml"), source.with_name(f"{source.name}.toml"))
+        return [source, *[path for path in beside if path.is_file()][:1]]
+    return [source] if isinstance(stated, dict) else [source, Path(stated)]
+
+
+def _write(image: Any, scan: Any, settings: Settings, folder: Path, source: Path, stages: Any) -> None:
     from dataclasses import replace
 
     from rayfold.recon import plot
@@ -123,9 +177,10 @@ def _write(image: Any, scan: Any, settings: dict[str, Any], folder: Path, source
     from rayfold.recon.provenance import provenance, write_json
     from rayfold.recon.report import write_report
 
-    record = provenance(configuration=settings, inputs=[source], timings=stages.seconds)
+    record = provenance(configuration=settings, inputs=_inputs(source, settings), timings=stages.seconds)
     record["scan"] = {"format": scan.source, "beam": repr(scan.beam), "kind": scan.kind, "unit": scan.unit}
     record["steps"], record["notes"] = image.provenance["steps"], image.provenance["notes"]
+    record["image"] = {"shape": image.shape, "spacing": image.spacing, "unit": image.unit}
     image = replace(image, provenance=record)
     with stages("write"):
         save(image, folder / "image.nii.gz")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rayfold.recon.cli import console
+from rayfold.recon.errors import OutputFailure
 
 
 def command(args: argparse.Namespace) -> None:
@@ -15,6 +16,9 @@ def command(args: argparse.Namespace) -> None:
     target = Path(args.output or "scan.h5")
     if target.suffix.lower() not in (".h5", ".hdf5"):
         raise ValueError(f"-o {target}: a simulated scan is written as HDF5; give a name ending in .h5")
+    if target.exists() and not args.force:  # before the work, not after
+        raise OutputFailure(f"{target} is already there; write elsewhere or replace it with --force")
+    _check(args)
     from rayfold.operators.noise import PoissonTransmission
     from rayfold.recon.io import write_scan
     from rayfold.recon.phantoms import MU_WATER
@@ -32,6 +36,30 @@ def command(args: argparse.Namespace) -> None:
         )
     else:
         console.result(str(target))
+
+
+def _check(args: argparse.Namespace) -> None:
+    allowed = {
+        "views": (2, 1_000_000, "views"),
+        "cols": (2, 1_000_000, "bins"),
+        "photons": (1, 1e15, "photons per detector pixel"),
+        "electronic": (0, 1e15, "photons"),
+        "pitch": (1e-6, 1e6, "mm"),
+        "span": (1e-3, 1e5, "degrees"),
+        "source_to_axis": (1e-3, 1e9, "mm"),
+        "source_to_detector": (1e-3, 1e9, "mm"),
+    }
+    for name, (low, high, unit) in allowed.items():
+        value = getattr(args, name)
+        if value is not None and not low <= value <= high:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {value:g}; it must be {low:g} to {high:g} {unit}"
+            )
+    if args.beam != "parallel" and args.source_to_detector < args.source_to_axis:
+        raise ValueError(
+            f"--source-to-detector {args.source_to_detector:g} is less than --source-to-axis "
+            f"{args.source_to_axis:g}; the detector stands behind the axis"
+        )
 
 
 def phantom(name: str, seed: int) -> tuple[Any, float]:
@@ -52,8 +80,6 @@ def phantom(name: str, seed: int) -> tuple[Any, float]:
 def _beam(args: argparse.Namespace, radius: float) -> Any:
     from rayfold.operators import FanBeam, ParallelBeam
 
-    if args.views < 2 or args.cols < 2:
-        raise ValueError(f"--views {args.views} --cols {args.cols}: a scan needs at least two of each")
     if args.beam == "parallel":
         span = math.radians(180.0 if args.span is None else args.span)
         return ParallelBeam.evenly(

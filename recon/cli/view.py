@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
 from rayfold.recon.cli import console
 from rayfold.recon.cli.info import open_any
-from rayfold.recon.cli.options import input_options
+from rayfold.recon.cli.settings import input_options
 from rayfold.recon.data import Image
+from rayfold.recon.windows import HU_WINDOWS
 
 
 def command(args: argparse.Namespace) -> None:
@@ -17,6 +19,7 @@ def command(args: argparse.Namespace) -> None:
     target = Path(args.output or f"{Path(args.file).name.split('.')[0]}.png")
     if target.suffix.lower() not in (".png", ".html"):
         raise ValueError(f"-o {target}: view writes .png or .html")
+    window = _window(args.window)
     thing = open_any(args.file, input_options(args))
     from rayfold.recon import plot
     from rayfold.recon.io.atomic import atomic_file
@@ -24,8 +27,10 @@ def command(args: argparse.Namespace) -> None:
     from rayfold.recon.report import write_report
 
     if isinstance(thing, Image):
-        figure = plot.image(thing, window=_window(args.window))
+        figure = plot.image(thing, window=window)
     else:
+        if window is not None:
+            raise ValueError("--window is for images; a scan is shown with a window of its own")
         figure = plot.sinogram(thing)
     if target.suffix.lower() == ".html":
         write_report(
@@ -45,10 +50,13 @@ def command(args: argparse.Namespace) -> None:
 
 
 def _window(text: str | None) -> Any:
-    if text is None or "," not in text:
+    if text is None or text in HU_WINDOWS:
         return text
     try:
         low, high = map(float, text.split(","))
     except ValueError:
-        raise ValueError(f"--window {text}: give a name or two numbers, as -160,240") from None
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        names = ", ".join(HU_WINDOWS)
+        raise ValueError(f"--window {text}: give {names}, or two numbers in order, as -160,240")
     return low, high

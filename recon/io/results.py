@@ -43,11 +43,7 @@ def result_folder(path: str | Path, *, names: tuple[str, ...], force: bool = Fal
     'done'
     """
     target = Path(path)
-    if target.exists() and not target.is_dir():
-        raise OutputFailure(f"{target} is a file; give a folder with -o")
-    there = [name for name in names if (target / name).exists()]
-    if there and not force:
-        raise OutputFailure(f"{target} already holds {', '.join(there)}; choose another -o or add --force")
+    refuse_existing(target, names=names, force=force)
     with placed(target) as part:
         part.mkdir()
         yield part
@@ -60,3 +56,12 @@ def result_folder(path: str | Path, *, names: tuple[str, ...], force: bool = Fal
             else:
                 item.replace(target / item.name)
         part.rmdir()
+
+
+def refuse_existing(target: Path, *, names: tuple[str, ...], force: bool = False) -> None:
+    """Raise OutputFailure if `target` cannot be a folder or holds results that may not be replaced."""
+    if target.exists() and not target.is_dir():
+        raise OutputFailure(f"{target} is a file; give a folder with -o")
+    there = [name for name in names if (target / name).exists()]
+    if there and not force:
+        raise OutputFailure(f"{target} already holds {', '.join(there)}; choose another -o or add --force")
