@@ -31,8 +31,8 @@ def table(results: dict[str, Any]) -> str:
     forward, adjoint = (results["batch of 8, per image"][kind] for kind in ("forward", "adjoint"))
     rows += [
         "",
-        "scikit-image's back-projection interpolates and is not the adjoint of its forward step; deepinv finds",
-        "its adjoint by back-propagation. In a batch of eight an image takes "
+        "scikit-image's back-projection interpolates and is not the adjoint of its forward step; deepinv",
+        "finds its adjoint by back-propagation. In a batch of eight an image takes "
         f"{forward['eight'] * 1e3:.0f} ms forward (alone {forward['one'] * 1e3:.0f})",
         f"and {adjoint['eight'] * 1e3:.0f} ms for the adjoint (alone {adjoint['one'] * 1e3:.0f}).",
     ]
