@@ -36,6 +36,8 @@ SPELLINGS = (
     (r"\bslices=slice\((\d+), (\d+)\)", r"--rows \1:\2"),
     (r"\bgeometry=", "--geometry"),
     (r"; open it with read_image", "; look at it with rayfold view"),
+    (r"\bgive center as", "give --center as"),
+    (r"central slice, row (\d+)", r"central slice with --rows \1"),
     (r"leave rows out", "leave --rows out"),
     (r"^load: ", ""),
 )

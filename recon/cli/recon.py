@@ -44,7 +44,8 @@ def command(args: argparse.Namespace) -> None:
         image = _reconstruct(scan, settings, stages, quiet=args.quiet)
         _write(image, scan, settings, part, source, stages)
     for note in image.provenance["notes"]:
-        console.say(f"note: {note}", quiet=args.quiet)
+        if note not in scan.notes:  # those were said with the scan
+            console.say(f"  note      {note}", quiet=args.quiet)
     if args.json:
         console.as_json(
             {

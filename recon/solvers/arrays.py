@@ -37,5 +37,8 @@ def start(problem: Problem, x0: Array | None) -> tuple[Array, Array]:
 
 
 def size(problem: Problem, r: Array) -> Array:
-    """Weighted norm of a residual, one per problem."""
-    return namespace(r).sqrt(inner(problem.A.out_shape, r, problem.weigh(r)))
+    """Weighted norm of a residual, one per problem; its derivative is 0, not infinite, where it vanishes."""
+    xp = namespace(r)
+    squared = inner(problem.A.out_shape, r, problem.weigh(r))
+    some = squared > 0
+    return xp.where(some, xp.sqrt(xp.where(some, squared, xp.ones_like(squared))), xp.zeros_like(squared))

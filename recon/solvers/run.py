@@ -24,7 +24,7 @@ class State(Protocol):
 
 
 class Solver(Protocol):
-    """A frozen dataclass with two pure functions; `step` runs in a loop, under jit, or unrolled in a network."""
+    """A frozen dataclass with two pure functions; `step` runs in a loop, under jit, or unrolled."""
 
     def init(self, problem: Problem, x0: Array | None = None) -> Any:
         """State before the first step."""
@@ -98,8 +98,15 @@ def run(
     state = solver.init(problem, x0)
     for i in range(1, n + 1):
         state = solver.step(problem, state)
-        if callback is not None:
-            residual = float((state.residual**2).sum()) ** 0.5
-            if callback(Status(i, state.x, residual, time.perf_counter() - start)) is False:
-                return Solution(state.x, state, i, "callback")
+        if callback is None:
+            continue
+        status = Status(i, state.x, _norm(state.residual), time.perf_counter() - start)
+        if callback(status) is False:
+            return Solution(state.x, state, i, "callback")
     return Solution(state.x, state, n, "budget")
+
+
+def _norm(residuals: Array) -> float:
+    """Norm over a batch as a number for people, outside any graph."""
+    squared = (residuals**2).sum()
+    return float(squared.detach() if hasattr(squared, "detach") else squared) ** 0.5

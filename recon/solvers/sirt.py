@@ -10,6 +10,7 @@ from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.arrays import ratio, size, start
 
 Array = Any
+NEGLIGIBLE = 1e-5  # part of the largest sum
 
 
 class SIRTState(NamedTuple):
@@ -24,8 +25,9 @@ class SIRTState(NamedTuple):
 
 @dataclass(frozen=True)
 class SIRT:
-    """``x <- x + relaxation * C A.H R W (y - A x)`` with the reciprocal row sums R and column sums C of ``W A``.
+    """``x <- x + relaxation * C A.H R W (y - A x)``.
 
+    R holds the reciprocal row sums of A and C the reciprocal column sums of ``W A``.
     Needs no step size, and keeps the image within a box when asked to.
 
     Parameters
@@ -56,6 +58,8 @@ class SIRT:
     def __post_init__(self) -> None:
         if not 0 < self.relaxation < 2:
             raise ValueError(f"relaxation is {self.relaxation}; it must lie between 0 and 2")
+        if self.lower is not None and self.upper is not None and not self.lower <= self.upper:
+            raise ValueError(f"lower is {self.lower} and upper {self.upper}; lower must not exceed upper")
 
     def init(self, problem: Problem, x0: Array | None = None) -> SIRTState:
         """State at `x0`, zero by default; costs one A and one A.H for the sums."""
@@ -63,10 +67,9 @@ class SIRT:
             raise ValueError("SIRT needs an operator without negative entries; use CGLS for this one")
         x, r = start(problem, x0)
         xp = namespace(r)
-        some = xp.ones_like(r)
         rows = problem.A(xp.ones_like(x))
-        cols = problem.A.H(problem.weigh(some))
-        return SIRTState(x, r, ratio(some, rows), ratio(xp.ones_like(x), cols), size(problem, r))
+        cols = problem.A.H(problem.weigh(xp.ones_like(r)))
+        return SIRTState(x, r, _reciprocal(rows), _reciprocal(cols), size(problem, r))
 
     def step(self, problem: Problem, state: SIRTState) -> SIRTState:
         """One step: one A and one A.H."""
@@ -76,3 +79,10 @@ class SIRT:
             x = xp.clip(x, self.lower, self.upper)
         r = problem.y - problem.A(x)
         return SIRTState(x, r, state.rows, state.cols, size(problem, r))
+
+
+def _reciprocal(sums: Array) -> Array:
+    """``1 / sums``, and 0 for rays and pixels that hardly meet: their sums are rounding, not measurement."""
+    xp = namespace(sums)
+    known = xp.where(sums > NEGLIGIBLE * xp.max(sums), sums, xp.zeros_like(sums))
+    return ratio(xp.ones_like(sums), known)
