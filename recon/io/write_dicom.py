@@ -31,6 +31,7 @@ EMPTY = (
     "ReferringPhysicianName",
     "PositionReferenceIndicator",
     "PatientPosition",
+    "Laterality",
 )
 CT_STORAGE, MR_STORAGE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 
