@@ -127,6 +127,7 @@ def _series(image: Image, slope: str, intercept: str) -> Any:
     ds.RescaleSlope, ds.RescaleIntercept = slope, intercept
     ds.RescaleType = "HU" if image.unit == "HU" else "US"
     ds.WindowCenter, ds.WindowWidth = _window(image)
+    ds.VOILUTFunction = "LINEAR_EXACT"  # the default may not be narrower than 1, attenuation is
     _modality(ds, image.modality)
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,3 +300,16 @@ def test_nothing_about_a_person_reaches_an_output(tmp_path):
         content = file.read_bytes()
         for value in (*secret.values(), *uids, str(tmp_path)):
             assert value.encode() not in content, (file.name, value)
+
+
+@pytest.mark.parametrize(("modality", "unit"), [("CT", "HU"), ("CT", "1/mm"), ("MR", "a.u.")])
+def test_dicom_passes_an_external_validator(tmp_path, modality, unit):
+    """dciodvfy of dicom3tools, where it is installed."""
+    validator = shutil.which("dciodvfy")
+    if validator is None:
+        pytest.skip("dciodvfy (dicom3tools) is not installed")
+    array = np.random.default_rng(0).random((2, 16, 16)).astype(np.float32)
+    folder = save(Image(array, (1.0, 0.5, 0.5), unit=unit, modality=modality), tmp_path / "series")
+    for slice_file in sorted(folder.iterdir()):
+        found = subprocess.run([validator, str(slice_file)], capture_output=True, text=True, check=False)
+        assert "Error" not in found.stderr + found.stdout, found.stderr
