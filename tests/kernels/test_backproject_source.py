@@ -164,6 +164,27 @@ def test_splat_is_the_transpose_entry_by_entry(run, volume, beam, dtype):
 
 
 @needs_compiler
+def test_splat_finds_pixels_misplaced_by_rounding(run):
+    """Bins of 1e-5 pixels, where float32 moves a pixel by hundredths of a bin: no weight may be lost."""
+    n_views, n_cols, fine = 200, 64, 1e-5
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * math.pi, n_views)
+    ex, ey, zero = np.cos(angle), np.sin(angle), np.zeros(n_views)
+    a0 = 15.5 * ey - 7.5 * ex + fine * rng.uniform(-25, 25, n_views)  # through the last pixel
+    coef = np.stack([a0, zero - fine, ex, zero, ey, zero], axis=1).astype("f4")
+    scale = coef[:, 1] ** 2
+    x = np.zeros((1, 16, 32), "f4")
+    x[0, -1, -1] = 1
+    rows = run("splat", x, np.empty((1, n_views, n_cols), "f4"), coef, scale, 0.0)[0]
+    units = np.eye(n_cols, dtype="f4")[:, None]
+    for v in range(n_views):
+        out = np.empty((n_cols, 16, 32), "f4")
+        columns = run("gather", units, out, coef[v : v + 1], scale[v : v + 1], 0.0)
+        assert np.array_equal(columns[:, -1, -1], rows[v])
+    assert np.allclose(rows.sum(1), 1, atol=1e-5)
+
+
+@needs_compiler
 @pytest.mark.parametrize("pitch", [0.5, 1.4, 4.0])
 @pytest.mark.parametrize("kind", ["parallel", "flat", "curved"])
 def test_dot_at_real_size(run, kind, pitch):
@@ -204,6 +225,40 @@ def test_elements_beyond_two_to_the_31(run, tmp_path):
         expected = run(name, tail, np.empty_like(tail), *views)
         assert np.array_equal(out[-1], expected[-1])
         assert not out[:3].any()
+
+
+@needs_compiler
+def test_one_sinogram_beyond_two_to_the_31(run, tmp_path):
+    """One pixel that the last of many long views sees in its middle."""
+    views, cols = 2**6 + 1, 2**25 + 1
+    coef, scale = np.tile([0.0, -1, 0, 0, 1, 0], (views, 1)), np.ones(views)
+    q = np.memmap(tmp_path / "q", np.float64, "w+", shape=(1, views, cols))
+    q[0, -1, cols // 2] = 3
+    assert run("gather", q, np.empty((1, 1, 1)), coef, scale, 0.0) == 3
+    q[0, -1, cols // 2] = 0
+    one = np.ones((1, 1, 1))
+
+    def middle(grid):
+        block = grid[0] - grid[0] // views + cols // 2 // 32
+        return block, block + 1
+
+    run("splat", one, q, coef, scale, 0.0, blocks=middle)
+    assert q[0, -1, cols // 2] == 1 and q[0, -1, cols // 2 + 1] == 0
+
+
+@needs_compiler
+def test_one_image_beyond_two_to_the_31(run, tmp_path):
+    """A flat ray along the last row of an image of more than 2^31 elements, and that row's tiles back."""
+    ny, nx = 2**31 // 512 + 64, 512
+    coef = np.array([[-(ny - 1) / 2, -1, 1, 0, 0, 0]])
+    sinogram, scale = np.zeros((1, 1, 1)), np.ones(1)
+    x = np.memmap(tmp_path / "x", np.float64, "w+", shape=(1, ny, nx))
+    x[0, -1] = 1
+    run("splat", x, sinogram, coef, scale, 0.0)
+    assert sinogram[0, 0, 0] == nx
+    x[0, -1] = 0
+    run("gather", sinogram, x, coef, scale, 0.0, blocks=lambda grid: (grid[0] - 1, grid[0]))
+    assert x[0, -1, -1] == nx and x[0, -1, 0] == 0 and x[0, -2, -1] == 0
 
 
 @needs_compiler
