@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The command line; builds without loading anything that computes."""
-    from rayfold.recon.provenance import version
+    from rayfold.recon import __version__
 
     top = Parser(
         prog="rayfold",
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Begin with `rayfold demo` or `rayfold recon FILE -o DIR`; `rayfold VERB --help` tells more. "
         "Nothing is overwritten without --force.",
     )
-    top.add_argument("--version", action="version", version=f"rayfold {version()}")
+    top.add_argument("--version", action="version", version=f"rayfold {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB")
     made = {name: verbs.add_parser(name, help=text, description=text) for name, text in VERBS.items()}
 

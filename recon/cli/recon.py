@@ -23,7 +23,7 @@ def command(args: argparse.Namespace) -> None:
     target = Path(args.output or f"{source.name.split('.')[0]}-rayfold")
     names = (*RESULTS, *(EXTRA[kind] for kind in settings["output"]["save"]))
 
-    from rayfold.recon.io.results import refuse_existing, result_folder
+    from rayfold.recon.io.results import refuse_existing, require_space, result_folder
     from rayfold.recon.methods import plan
     from rayfold.recon.provenance import Stages
 
@@ -42,6 +42,7 @@ def command(args: argparse.Namespace) -> None:
     console.say(repr(scan), quiet=args.quiet)
     with result_folder(target, names=names, force=args.force) as part:
         image = _reconstruct(scan, settings, stages, quiet=args.quiet)
+        require_space(part, image.array.nbytes * (1 + len(settings["output"]["save"])))
         _write(image, scan, settings, part, source, stages)
     for note in image.provenance["notes"]:
         if note not in scan.notes:  # those were said with the scan

@@ -21,6 +21,7 @@ def command(args: argparse.Namespace) -> None:
     _check(args)
     from rayfold.operators.noise import PoissonTransmission
     from rayfold.recon.io import write_scan
+    from rayfold.recon.io.results import require_space
     from rayfold.recon.phantoms import MU_WATER
     from rayfold.recon.simulation import simulate
 
@@ -28,6 +29,7 @@ def command(args: argparse.Namespace) -> None:
     beam = _beam(args, radius)
     noise = PoissonTransmission(args.photons, args.electronic)
     scan = simulate(table, beam, noise, seed=args.seed, mu_water=MU_WATER, name=f"simulated {args.phantom}")
+    require_space(target, scan.data.nbytes)
     write_scan(target, scan, force=args.force)
     console.say(repr(scan), quiet=args.quiet)
     if args.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,3 +66,16 @@ def refuse_existing(target: Path, *, names: tuple[str, ...], force: bool = False
     there = [name for name in names if (target / name).exists()]
     if there and not force:
         raise OutputFailure(f"{target} already holds {', '.join(there)}; choose another -o or add --force")
+
+
+def require_space(target: Path, n_bytes: int) -> None:
+    """Raise OutputFailure if the disk of `target` has not `n_bytes` left; HDF5 crashes on full ones."""
+    parent = next((p for p in (target, *target.absolute().parents) if p.is_dir()), None)
+    if parent is None:
+        return
+    free = shutil.disk_usage(parent).free
+    if free < n_bytes:
+        raise OutputFailure(
+            f"cannot write {target}: it needs {n_bytes / 1e6:.3g} MB and {free / 1e6:.3g} MB are left; "
+            "free some space or write to another disk"
+        )
