@@ -213,7 +213,7 @@ def _solver(
         assert isinstance(scan.beam, ParallelBeam | FanBeam)  # plan() has refused the rest
         inverse, note = fbp_operator(chosen.volume, scan.beam, window=window, cutoff=cutoff)
         return lambda y, tick: inverse(y), [note] if note else []
-    from rayfold.operators import XRay
+    from rayfold.operators.xray import XRay
     from rayfold.recon.problem import Problem
     from rayfold.recon.solvers import CGLS, SIRT, run
 

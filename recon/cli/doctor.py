@@ -72,7 +72,8 @@ def _attempt(check: str, work: Callable[[], str]) -> dict[str, str]:
 
 
 def _operators() -> dict[str, Any]:
-    from rayfold.operators import FanBeam, ParallelBeam, Volume, XRay
+    from rayfold.operators import FanBeam, ParallelBeam, Volume
+    from rayfold.operators.xray import XRay
 
     fan: dict[str, Any] = {"pitch": 1.4, "source_to_axis": 150.0, "source_to_detector": 220.0}
     volume = Volume((48, 52), (1.0, 0.9))
@@ -86,7 +87,7 @@ def _operators() -> dict[str, Any]:
 
 def _kernels() -> list[dict[str, str]]:
     def test(op: Any) -> str:
-        from rayfold.operators import dot_test
+        from rayfold.operators.checks import dot_test
 
         start = time.perf_counter()
         found = [dot_test(op, dtype=dtype) for dtype in ("float32", "float64")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -109,4 +110,4 @@ def run(
 def _norm(residuals: Array) -> float:
     """Norm over a batch as a number for people, outside any graph."""
     squared = (residuals**2).sum()
-    return float(squared.detach() if hasattr(squared, "detach") else squared) ** 0.5
+    return math.sqrt(squared.detach() if hasattr(squared, "detach") else squared)
