@@ -77,7 +77,7 @@ def _operators() -> dict[str, Any]:
 
     fan: dict[str, Any] = {"pitch": 1.4, "source_to_axis": 150.0, "source_to_detector": 220.0}
     volume = Volume((48, 52), (1.0, 0.9))
-    beams = {
+    beams: dict[str, Any] = {
         "parallel": ParallelBeam.evenly(40, 80),
         "fan": FanBeam.evenly(40, 80, **fan),
         "curved fan": FanBeam.evenly(40, 80, curved=True, **fan),
