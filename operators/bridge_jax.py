@@ -114,7 +114,7 @@ def _jvp(primals: Any, tangents: Any, *, op: LinearOperator, adjoint: bool, pack
     }
     if moving:
         bound = _Bound(op, dict(zip(op.operand_shapes, operands, strict=True)))
-        step = bound.tangent(x, moving, adjoint=adjoint)
+        step = bound.tangent(x, moving, adjoint=adjoint).astype(y.dtype)
         dy = step if dy is None else dy + step
     return y, ad.Zero.from_primal_value(y) if dy is None else dy
 

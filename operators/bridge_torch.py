@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -168,8 +169,8 @@ def _(x: Tensor, operands: list[Tensor], op: int, adjoint: bool) -> Tensor:
 
 
 def _compiled_context(ctx: Any, inputs: Any, output: Any) -> None:
-    x, operands, ctx.op, ctx.adjoint = inputs
-    ctx.shape, ctx.keep = x.shape, registry.structure(ctx.op)
+    x, operands, ctx.number, ctx.adjoint = inputs
+    ctx.shape, ctx.keep = x.shape, registry.structure(ctx.number)
     ctx.save_for_backward(*operands)
 
 
@@ -179,12 +180,8 @@ def _compiled_backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         raise NotImplementedError(
             "torch.compile gives no gradient for operands yet; call without compile for that"
         )
-    return (
-        _unbroadcast(_apply(g, operands, ctx.op, not ctx.adjoint), ctx.shape),
-        [None] * len(operands),
-        None,
-        None,
-    )
+    gx = _unbroadcast(_apply(g, operands, ctx.number, not ctx.adjoint), ctx.shape)
+    return gx, [None] * len(operands), None, None
 
 
 _apply.register_autograd(_compiled_backward, setup_context=_compiled_context)
@@ -221,6 +218,27 @@ def _bound(number: int, names: tuple[str, ...], operands: tuple[Tensor, ...]) ->
     return structure if not names else _Bound(structure, dict(zip(names, operands, strict=True)))
 
 
+def _operand_gradients(
+    ctx: Any, x: Tensor, operands: list[Tensor], wanted: Sequence[bool], g: Tensor
+) -> list[Tensor | None]:
+    """Gradients of the operands that are wanted: the transpose of `tangent`, itself differentiable."""
+    moving = [i for i, want in enumerate(wanted) if want]
+    grads: list[Tensor | None] = [None] * len(operands)
+    if not moving:
+        return grads
+
+    def derivative(*directions: Tensor) -> Tensor:
+        op = _Bound(ctx.keep, dict(zip(ctx.names, operands, strict=True)))
+        named = {ctx.names[i]: d for i, d in zip(moving, directions, strict=True)}
+        step: Tensor = op.tangent(x, named, adjoint=ctx.adjoint)
+        return step.to(x.dtype)
+
+    zeros = [torch.zeros_like(operands[i]) for i in moving]
+    for i, value in zip(moving, torch.func.vjp(derivative, *zeros)[1](g), strict=True):
+        grads[i] = value
+    return grads
+
+
 class Apply(torch.autograd.Function):
     """The operator as a function with exact derivatives: linear in x, and in operands through `tangent`."""
 
@@ -245,18 +263,7 @@ class Apply(torch.autograd.Function):
         gx = None
         if ctx.needs_input_grad[0]:
             gx = _unbroadcast(_applied(g, ctx.number, not ctx.adjoint, ctx.names, *operands), ctx.shape)
-        moving = {n: i for i, n in enumerate(ctx.names) if ctx.needs_input_grad[4 + i]}
-        grads: list[Tensor | None] = [None] * len(operands)
-        if moving:
-
-            def derivative(*directions: Tensor) -> Tensor:
-                op = _bound(ctx.number, ctx.names, tuple(operands))
-                step: Tensor = op.tangent(x, dict(zip(moving, directions, strict=True)), adjoint=ctx.adjoint)
-                return step
-
-            zeros = [torch.zeros_like(operands[i]) for i in moving.values()]
-            for i, value in zip(moving.values(), torch.func.vjp(derivative, *zeros)[1](g), strict=True):
-                grads[i] = value
+        grads = _operand_gradients(ctx, x, operands, ctx.needs_input_grad[4:], g)
         return (gx, None, None, None, *grads)
 
     @staticmethod
@@ -268,7 +275,7 @@ class Apply(torch.autograd.Function):
             total = _applied(dx, ctx.number, ctx.adjoint, ctx.names, *operands)
         if moving:
             step = _bound(ctx.number, ctx.names, tuple(operands)).tangent(x, moving, adjoint=ctx.adjoint)
-            total = step if total is None else total + step
+            total = step.to(x.dtype) if total is None else total + step.to(x.dtype)
         return total  # type: ignore[return-value]
 
     @staticmethod
