@@ -29,7 +29,7 @@ import numpy as np  # noqa: E402
 from rayfold.kernels import joseph, launch  # noqa: E402
 from rayfold.operators import FanBeam, ParallelBeam, Volume  # noqa: E402
 from rayfold.operators.fbp import fbp_operator  # noqa: E402
-from rayfold.operators.xray import bin_coordinates, ray_coefficients  # noqa: E402
+from rayfold.operators.rays import bin_coordinates, ray_coefficients  # noqa: E402
 
 N, VIEWS, COLS = 512, 720, 736
 VOLUME = Volume((N, N), 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import launch
-from .joseph import THREADS, _library, _sizes, grid, images_per_thread
+from .joseph import THREADS, grid, images_per_thread, library_of, sizes_of
 
 # `gather` owns tiles of pixels as the adjoint of joseph.cu does, `splat` bins of a view as its forward
 LAYOUT = {"gather": "adjoint", "splat": "forward"}
@@ -45,8 +45,8 @@ def splat(x: Any, out: Any, coef: Any, scale: Any, fan_step: float) -> None:
 
 def _run(function: str, a: Any, out: Any, coef: Any, scale: Any, fan_step: float) -> None:
     arrays = {"in": a, "out": out, "coef": coef, "scale": scale}
-    library = _library(arrays)
-    sizes = _sizes(*((out, a) if function == "gather" else (a, out)), arrays)
+    library = library_of(arrays)
+    sizes = sizes_of(*((out, a) if function == "gather" else (a, out)), arrays)
     if scale.shape != coef.shape[:1]:
         raise ValueError(f"scale is {scale.shape}; it must hold one weight per view, {coef.shape[:1]}")
     if library == "numpy":

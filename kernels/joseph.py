@@ -71,8 +71,8 @@ def adjoint(y: Any, out: Any, coef: Any, t: Any, steps: Any, fan_step: float) ->
 
 def _run(function: str, a: Any, out: Any, coef: Any, t: Any, steps: Any, fan_step: float) -> None:
     arrays = {"in": a, "out": out, "coef": coef, "t": t, "steps": steps}
-    library = _library(arrays)
-    sizes = _sizes(*((a, out) if function == "forward" else (out, a)), arrays)
+    library = library_of(arrays)
+    sizes = sizes_of(*((a, out) if function == "forward" else (out, a)), arrays)
     if library == "numpy":
         from .cpu import joseph as twin
 
@@ -89,7 +89,8 @@ def _run(function: str, a: Any, out: Any, coef: Any, t: Any, steps: Any, fan_ste
     )
 
 
-def _library(arrays: dict[str, Any]) -> str:
+def library_of(arrays: dict[str, Any]) -> str:
+    """Name of the one library all arrays belong to; TypeError if they are of several."""
     found = {type(a).__module__.partition(".")[0] for a in arrays.values()}
     if len(found) != 1 or not found <= {"numpy", "cupy"}:
         given = ", ".join(f"{name}: {type(a).__module__}" for name, a in arrays.items())
@@ -97,7 +98,7 @@ def _library(arrays: dict[str, Any]) -> str:
     return found.pop()
 
 
-def _sizes(image: Any, sinogram: Any, arrays: dict[str, Any]) -> tuple[int, int, int, int, int]:
+def sizes_of(image: Any, sinogram: Any, arrays: dict[str, Any]) -> tuple[int, int, int, int, int]:
     """Check the buffers: a kernel that reads beside an array does not say so."""
     (batch, ny, nx), (_, views, cols) = image.shape, sinogram.shape
     wanted = {"coef": (views, 6), "t": (cols,), "steps": (2,)}

@@ -21,8 +21,8 @@ from .base import Composed, LinearOperator
 from .calculus import Diagonal, Pad
 from .filters import RampFilter, Window
 from .geometry import BeamStructure, FanBeam, ParallelBeam, VectorBeam, Volume
+from .rays import prepared, ray_coefficients
 from .redundancy import weights
-from .xray import on_device, ray_coefficients
 
 Array = Any
 
@@ -82,20 +82,23 @@ class Backproject(LinearOperator):
         beam = self.beam if isinstance(self.beam, BeamStructure) else self.beam.structure
         if vectors.ndim == 3 or steps.ndim == 2:
             raise ValueError("Backproject takes one geometry for the whole batch; loop over the samples")
-        coef = ray_coefficients(vectors, beam, self.volume)
-        # the coefficients are scaled per view: undo that in the depth, and turn pixels into mm
-        (dy, dx) = self.volume.steps
-        cross = vectors[:, 2] * 0 + 1
-        if beam.kind == "fan":
-            central = vectors[:, 2:4] - vectors[:, 0:2]
-            pitch2 = (vectors[:, 4:6] ** 2).sum(1)
-            size2 = (central[:, 0] / dx) ** 2 + (central[:, 1] / dy) ** 2
-            cross = pitch2 / (size2 * (dx * dy) ** 2)
-        else:
-            cross = coef[:, 1] ** 2
-        scale = steps * cross
+
+        def make() -> tuple[Array, ...]:
+            coef = ray_coefficients(vectors, beam, self.volume)
+            return coef, steps * _depths(vectors, coef, beam, self.volume)
+
         kernel = backproject.splat if adjoint else backproject.gather
-        kernel(x, out, on_device(x, coef), on_device(x, scale), beam.fan_step)
+        kernel(x, out, *prepared(x, (vectors, steps), ("fbp", beam, self.volume), make), beam.fan_step)
+
+
+def _depths(vectors: Array, coef: Array, beam: BeamStructure, volume: Volume) -> Array:
+    """Square of the depth that `coef` gives in units of its own, over that in mm; ``(views,)``."""
+    if beam.kind == "parallel":
+        return coef[:, 1] ** 2
+    dy, dx = volume.steps
+    central = vectors[:, 2:4] - vectors[:, 0:2]
+    pitch2 = (vectors[:, 4:6] ** 2).sum(1)
+    return pitch2 / ((central[:, 0] * dy) ** 2 + (central[:, 1] * dx) ** 2)
 
 
 def fbp_operator(

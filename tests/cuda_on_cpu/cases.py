@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from rayfold.operators import FanBeam, ParallelBeam, VectorBeam, Volume
-from rayfold.operators.xray import bin_coordinates, ray_coefficients
+from rayfold.operators.rays import bin_coordinates, ray_coefficients
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 RIGHT_ANGLES = np.deg2rad([0, 45, 90, 135, 180, 225, 270, 315])
