@@ -100,8 +100,9 @@ class LinearOperator(abc.ABC):
     def tangent(self, x: Array, directions: Mapping[str, Array], *, adjoint: bool) -> Array:
         """Derivative of ``A(x)`` (of ``A.H(x)``) when the operands move in `directions`.
 
-        Called on an operator whose operands are arrays of the caller's graph; written with differentiable
-        calls, so that second derivatives come by themselves. `directions` holds only the operands that move.
+        Called on an operator whose `operands` are arrays of the caller's graph and whose `structure` has the
+        other fields; written with differentiable calls, so that second derivatives come by themselves.
+        `directions` holds only the operands that move, each of the shape of its operand.
         """
         raise NotImplementedError(
             f"{self.label} has no derivative with respect to {', '.join(directions)}; "
