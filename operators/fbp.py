@@ -88,7 +88,8 @@ class Backproject(LinearOperator):
             return coef, steps * _depths(vectors, coef, beam, self.volume)
 
         kernel = backproject.splat if adjoint else backproject.gather
-        kernel(x, out, *prepared(x, (vectors, steps), ("fbp", beam, self.volume), make), beam.fan_step)
+        coef, scale = prepared(x, (vectors, steps), ("fbp", beam, self.volume), make)
+        kernel(x, out, coef, scale, beam.fan_step)
 
 
 def _depths(vectors: Array, coef: Array, beam: BeamStructure, volume: Volume) -> Array:

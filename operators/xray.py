@@ -103,10 +103,12 @@ class XRay(LinearOperator):
         )
         kernel = joseph.adjoint if adjoint else joseph.forward
         if vectors.ndim == 2:
-            kernel(x, out, *_rays(vectors, beam, self.volume, x), beam.fan_step)
+            coef, t, steps = _rays(vectors, beam, self.volume, x)
+            kernel(x, out, coef, t, steps, beam.fan_step)
             return
         for one, x_one, out_one in zip(vectors, x, out, strict=True):  # a geometry per sample
-            kernel(x_one[None], out_one[None], *_rays(one, beam, self.volume, x), beam.fan_step)
+            coef, t, steps = _rays(one, beam, self.volume, x)
+            kernel(x_one[None], out_one[None], coef, t, steps, beam.fan_step)
 
 
 def _rays(vectors: Array, beam: BeamStructure, volume: Volume, x: Array) -> tuple[Array, ...]:

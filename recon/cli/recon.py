@@ -141,10 +141,9 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, *, quiet: bool) -> 
     how, before = settings["recon"], settings["preprocess"]
     with stages("preprocess"):
         find = settings["input"]["center"] == "auto"
-        scan = prepare(scan, zingers=before["zingers"], center="auto" if find else None)
         scan = prepare(
-            scan, rings=before["rings"]
-        )  # second: what it takes away misleads the search for the axis
+            scan, zingers=before["zingers"], rings=before["rings"], center="auto" if find else None
+        )
     with stages("reconstruct"), console.progress(how["method"], quiet=quiet) as progress:
         image = reconstruct(
             scan,

@@ -1,9 +1,10 @@
-"""HDF5 for the readers: open, follow links to moved neighbours, and read without trusting the header."""
+"""HDF5: open, follow links to moved neighbours, read without trusting the header, and write whole."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,20 @@ def open_hdf5(path: Path, what: str = "HDF5") -> Iterator[Any]:
 
     with reading(path, what), h5py.File(path, "r") as file:
         yield file
+
+
+@contextmanager
+def new_hdf5(path: Path, **options: Any) -> Iterator[Any]:
+    """Build a file in memory as a context, then write it at once.
+
+    On a full disk HDF5 itself fails late, more than once and with a crash at exit; an ordinary write says so.
+    """
+    import h5py
+
+    content = BytesIO()
+    with h5py.File(content, "w", **options) as file:
+        yield file
+    path.write_bytes(content.getbuffer())
 
 
 def find(node: Any, name: str) -> Any:

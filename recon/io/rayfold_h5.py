@@ -14,7 +14,7 @@ from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.io.assemble import with_options
 from rayfold.recon.io.atomic import atomic_file
 from rayfold.recon.io.files import Rows, arrange, default_axes
-from rayfold.recon.io.hdf5 import checked, open_hdf5, text, values
+from rayfold.recon.io.hdf5 import checked, new_hdf5, open_hdf5, text, values
 from rayfold.recon.io.sidecar import Geometry
 
 FORMAT, VERSION = "rayfold-scan", 1
@@ -71,8 +71,6 @@ def write_scan(path: str | Path, scan: Scan, *, force: bool = False) -> Path:
     ...     read_scan(write_scan(f"{folder}/scan.h5", scan)).beam == scan.beam
     True
     """
-    import h5py
-
     target = Path(path)
     kind, (_, operand, rest) = next((k, b) for k, b in BEAMS.items() if type(scan.beam) is b[0])
     arrays = {name: getattr(scan, name) for name in ARRAYS} | {"beam": getattr(scan.beam, operand)}
@@ -82,7 +80,7 @@ def write_scan(path: str | Path, scan: Scan, *, force: bool = False) -> Path:
     # The latest layout and the filter keep checksums of everything: a flipped bit on disk is an error, not an
     # artefact. Text is kept as bytes because HDF5's own texts have none.
     packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
-    with atomic_file(target, force=force) as part, h5py.File(part, "w", libver="latest") as file:
+    with atomic_file(target, force=force) as part, new_hdf5(part, libver="latest") as file:
         file.attrs.update({"format": np.bytes_(FORMAT), "version": VERSION})
         for name, array in arrays.items():
             if array is not None:

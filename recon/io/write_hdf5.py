@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from rayfold.recon.data import Image
 from rayfold.recon.io.atomic import atomic_file
+from rayfold.recon.io.hdf5 import new_hdf5
 from rayfold.recon.io.write_tiff import describe
 from rayfold.recon.provenance import plain
 
@@ -43,10 +43,8 @@ def write_hdf5(image: Image, path: str | Path, *, force: bool = False) -> Path:
     ...     write_hdf5(Image(np.zeros((4, 6)), (1.0, 1.0)), f"{folder}/a.h5").name
     'a.h5'
     """
-    import h5py
-
     target = Path(path)
-    with atomic_file(target, force=force) as part, h5py.File(os.fspath(part), "w") as file:
+    with atomic_file(target, force=force) as part, new_hdf5(part) as file:
         data = file.create_dataset("image", data=np.ascontiguousarray(image.array), track_times=False)
         for name, value in describe(image).items():
             if name in ("format", "version"):

@@ -18,7 +18,7 @@ def prepare(
     rings: str | None = None,
     center: float | Literal["auto"] | None = None,
 ) -> Scan:
-    """Check, mend, normalise and take the logarithm; remove zingers and rings and centre on request.
+    """Check, mend, normalise and take the logarithm; remove zingers, centre and remove rings on request.
 
     Parameters
     ----------
@@ -58,12 +58,13 @@ def prepare(
     if zingers and "remove_zingers" not in scan.history:
         scan = remove_zingers(normalise(scan))
     scan = neglog(normalise(scan))
+    # the axis first: what removes rings also shifts the contrast that shows where it is
+    if center == "auto" and "center" not in scan.history:
+        scan = put_center(scan)
+    elif center is not None and center != "auto" and not _is_at(scan, center):
+        scan = put_center(scan, center)
     if rings is not None and f"remove_rings({rings})" not in scan.history:
         scan = remove_rings(scan, method=rings)
-    if center == "auto" and "center" not in scan.history:
-        return put_center(scan)
-    if center is not None and center != "auto" and not _is_at(scan, center):
-        return put_center(scan, center)
     return scan
 
 

@@ -1,3 +1,4 @@
+import errno
 import shutil
 import subprocess
 from dataclasses import replace
@@ -313,3 +314,13 @@ def test_dicom_passes_an_external_validator(tmp_path, modality, unit):
     for slice_file in sorted(folder.iterdir()):
         found = subprocess.run([validator, str(slice_file)], capture_output=True, text=True, check=False)
         assert "Error" not in found.stderr + found.stdout, found.stderr
+
+
+def test_hdf5_on_a_full_disk_is_one_error(tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputFailure, match="no space left"):
+        save(make(), tmp_path / "a.h5")
+    assert not list(tmp_path.iterdir())
