@@ -1,25 +1,64 @@
 """Physics as differentiable linear operators on NumPy, CuPy, torch and JAX arrays."""
 
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .base import Adjoint, Composed, Identity, LinearOperator, Scaled, Select, Stack, Sum
 from .geometry import FanBeam, ParallelBeam, VectorBeam, Volume, covering
 
-_LATER = {
+if TYPE_CHECKING:
+    from .calculus import Diagonal, Pad
+    from .checks import conformance, dot_test, gradient_test
+    from .fbp import fbp_operator
+    from .noise import PoissonTransmission
+    from .xray import XRay
+
+# loaded when first asked for: some of these need compiled kernels
+_HOME = {
+    "Diagonal": "calculus",
+    "Pad": "calculus",
+    "PoissonTransmission": "noise",
     "XRay": "xray",
-    "dot_test": "checks",
-    "gradient_test": "checks",
     "conformance": "checks",
+    "dot_test": "checks",
+    "fbp_operator": "fbp",
+    "gradient_test": "checks",
 }
 
 __all__ = [
-    "Adjoint", "Composed", "FanBeam", "Identity", "LinearOperator", "ParallelBeam", "Scaled", "Select",
-    "Stack", "Sum", "VectorBeam", "Volume", "XRay", "conformance", "covering", "dot_test", "gradient_test",
-]  # fmt: skip
+    "Adjoint",
+    "Composed",
+    "Diagonal",
+    "FanBeam",
+    "Identity",
+    "LinearOperator",
+    "Pad",
+    "ParallelBeam",
+    "PoissonTransmission",
+    "Scaled",
+    "Select",
+    "Stack",
+    "Sum",
+    "VectorBeam",
+    "Volume",
+    "XRay",
+    "conformance",
+    "covering",
+    "dot_test",
+    "fbp_operator",
+    "gradient_test",
+]
+
+if "jax" in sys.modules:  # never imported to look for it; operators then are pytrees from the start
+    import_module(".bridge_jax", __name__)
 
 
-def __getattr__(name: str) -> object:
-    """Load what needs compiled kernels only when it is asked for."""
-    if name in _LATER:
-        from importlib import import_module
-
-        return getattr(import_module(f".{_LATER[name]}", __package__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
@@ -59,6 +60,12 @@ class LinearOperator(abc.ABC):
 
     field: Literal["real", "complex"] = "real"
     nonnegative: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        bridge = sys.modules.get(f"{__package__}.bridge_jax")
+        if bridge is not None:  # operators are pytrees of JAX as soon as it is in use
+            bridge.register(cls)
 
     @property
     @abc.abstractmethod

@@ -6,8 +6,10 @@ JAX transposes (A^T) where the adjoint conjugates (A^H), hence the two conjugati
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,20 +40,27 @@ def call(op: LinearOperator, x: Array, adjoint: bool) -> Array:
 def _bind(op: LinearOperator, x: Array, adjoint: bool) -> Array:
     values, packed = [], []
     for name, value in op.operands.items():
-        if dispatch.library(type(value)) not in ("numpy", "jax"):
+        if not isinstance(value, Bits) and dispatch.library(type(value)) not in ("numpy", "jax"):
             raise TypeError(
                 f"operand {name} is a {dispatch.library(type(value))} array, the input a JAX one; convert it"
             )
-        # without x64 JAX would round the operator's own float64 numbers: they travel as bits
-        pack = isinstance(value, np.ndarray) and value.dtype == np.float64 and not jax.config.jax_enable_x64
-        values.append(jnp.asarray(_bits(value) if pack else value))
-        packed.append(pack)
+        value = _exact(value)
+        packed.append(isinstance(value, Bits))
+        values.append(jnp.asarray(value.bits if isinstance(value, Bits) else value))
     return _apply.bind(x, *values, op=op.structure, adjoint=adjoint, packed=tuple(packed))
 
 
-def _bits(value: Any) -> Any:
+class Bits(NamedTuple):
     """Float64 numbers as pairs of 32-bit integers along a last axis."""
-    return np.ascontiguousarray(value).view(np.uint32).reshape(*value.shape, 2)
+
+    bits: Array
+
+
+def _exact(value: Array) -> Array:
+    """An operator's own float64 numbers as bits: without x64 JAX would round them."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float64 and not jax.config.jax_enable_x64:
+        return Bits(np.ascontiguousarray(value).view(np.uint32).reshape(*value.shape, 2))
+    return value
 
 
 def _out_shape(op: LinearOperator, x: Array, operands: tuple[Array, ...], adjoint: bool, packed: Any) -> Any:
@@ -155,4 +164,43 @@ def _batch(args: Any, dims: Any, *, op: LinearOperator, adjoint: bool, packed: t
 
 batching.primitive_batchers[_apply] = _batch
 
-from .base import Bound as _Bound  # noqa: E402  (base imports dispatch, which loads this module on demand)
+
+def register(kind: type[LinearOperator]) -> None:
+    """Make a class of operators a pytree: its arrays are leaves, everything else is structure."""
+    jax.tree_util.register_pytree_node(kind, _flatten, _unflatten)
+
+
+def _flatten(op: LinearOperator) -> tuple[tuple[Any, ...], Any]:
+    if isinstance(op, Composite):
+        named = {each.name: getattr(op, each.name) for each in dataclasses.fields(op)}  # type: ignore[arg-type]
+        parts = {k: v for k, v in named.items() if isinstance(v, LinearOperatorType | tuple)}
+        rest = tuple((k, v) for k, v in named.items() if k not in parts)
+        return tuple(parts.values()), (type(op), tuple(parts), rest)
+    names = tuple(op.operands)
+    by_kernel = type(op.structure).evaluate is LinearOperatorType.evaluate
+    values = (_exact(op.operands[name]) if by_kernel else op.operands[name] for name in names)
+    return tuple(values), (op.structure, names, ())
+
+
+def _unflatten(about: Any, children: Any) -> Any:
+    made, names, rest = about
+    named = dict(zip(names, children, strict=True))
+    if isinstance(made, type):
+        return made(**named, **dict(rest))
+    return made.bind(**named) if names else made
+
+
+# base imports dispatch, which loads this module on demand
+from .base import Bound as _Bound  # noqa: E402
+from .base import Composite  # noqa: E402
+from .base import LinearOperator as LinearOperatorType  # noqa: E402
+
+
+def _known(kind: type[LinearOperator]) -> Iterator[type[LinearOperator]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _known(sub)
+
+
+for _kind in dict.fromkeys(_known(LinearOperatorType)):  # type: ignore[type-abstract]
+    register(_kind)

@@ -1,13 +1,14 @@
 """Every operator: its adjoint, linearity, batches, equality."""
 
 import copy
+import math
 import pickle
 
 import numpy as np
 import pytest
 from tests.operators.table import AXES, IMAGE, PROJECTORS, TABLE, TURN, difference, operator, parallel, random
 
-from rayfold.operators import Identity, ParallelBeam, Stack, Volume, XRay, dot_test
+from rayfold.operators import FanBeam, Identity, ParallelBeam, Stack, Volume, XRay, dot_test
 from rayfold.operators.calculus import Diagonal, Pad
 
 DENSE = {"float32": 1e-6, "float64": 1e-13}
@@ -158,3 +159,37 @@ def test_only_numbers_scale():
         "2" * parallel()
     with pytest.raises(TypeError):
         parallel() + 1
+
+
+def any_projector(rng):
+    """Grids from one pixel up, any bins, and sources from far away to just outside the grid."""
+    volume = Volume(
+        tuple(rng.integers(1, 30, 2)), tuple(10 ** rng.uniform(-0.5, 0.5, 2)), tuple(rng.uniform(-5, 5, 2))
+    )
+    angles = rng.uniform(-7, 7, 5)
+    n_cols, pitch = int(rng.integers(1, 60)), 10 ** rng.uniform(-1, 0.7)
+    offset = rng.choice([0.0, rng.uniform(-20, 20)])
+    if rng.random() < 0.3:
+        return XRay(volume, ParallelBeam(angles, n_cols, pitch, detector_offset=offset))
+    reach = (
+        math.hypot(*(n + 3 for n in volume.extent)) / 2 + math.hypot(*volume.middle) + 2 * max(volume.steps)
+    )
+    source = reach * (1.02 + 10 ** rng.uniform(-2, 2))
+    distance = source + rng.uniform(0, 3) * reach
+    curved = bool(rng.random() < 0.5 and n_cols * pitch < 3 * distance)
+    return XRay(
+        volume,
+        FanBeam(angles, n_cols, pitch, source, distance, curved=curved, detector_offset=offset,
+                source_offset=rng.choice([0.0, rng.uniform(-3, 3)])),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_any_geometry_has_an_exact_adjoint(seed):
+    try:
+        A = any_projector(np.random.default_rng(seed))
+    except ValueError as error:
+        assert "reaches the source" in str(error) or "half a turn" in str(error)
+        return
+    for dtype, bound in DENSE.items():
+        assert difference(A.H.dense(dtype).T, A.dense(dtype)) <= bound

@@ -1,4 +1,4 @@
-"""Operators as arguments of compiled JAX functions: their arrays are inputs, their structure is the program."""
+"""Operators as arguments of compiled JAX functions: arrays are inputs, the structure is the program."""
 
 import jax
 import jax.numpy as jnp
