@@ -45,12 +45,21 @@ def _arctan_series() -> Array:
 
 @_exact  # type: ignore[untyped-decorator]
 def _tables(
-    coef: Array, t: Array, sizes: Array, steps: Array, p: Array, m: Array, w: Array, pairs: Array
+    coef: Array,
+    t: Array,
+    sizes: Array,
+    steps: Array,
+    p: Array,
+    m: Array,
+    w: Array,
+    pairs: Array,
+    fan_step: float,
+    windows: bool,
 ) -> None:
     """Crossing at the middle row, slope and path per row of every ray; the path of a flat ray is negated.
 
     ``pairs[v, flat, band]`` is half the number of bins that can reach one pixel in a band of rows; 0 when no
-    steep (flat) ray gets there.
+    steep (flat) ray gets there. Without `windows` it is 1 when there is such a ray.
     """
     n_cols = p.shape[1]
     for v in range(p.shape[0]):
@@ -71,8 +80,9 @@ def _tables(
             for k in range(n_cols):
                 if (w[v, k] < 0) != (flat == 1):
                     continue
-                last = k + 1 == n_cols or (w[v, k + 1] < 0) != (flat == 1)
-                dp, dm = (0.0, 0.0) if last else (p[v, k + 1] - p[v, k], m[v, k + 1] - m[v, k])
+                if not windows:
+                    pairs[v, flat] = 1
+                    break
                 for band in range(BANDS):
                     start = half * (2.0 * band / BANDS - 1) - 1
                     stop = half * (2.0 * (band + 1) / BANDS - 1) + 1
@@ -84,9 +94,13 @@ def _tables(
                         continue
                     if start > stop:
                         continue
+                    # bins back to where pixels reached by the ray begin to look: most at one end of its way
+                    back = max(
+                        _back(coef[v], flat, t[k], middle + slope * start, start, n_cols, fan_step),
+                        _back(coef[v], flat, t[k], middle + slope * stop, stop, n_cols, fan_step),
+                    )
                     # an open interval of length L holds at most floor(L) + 1 integers
-                    gap = max(min(abs(dp + dm * start), abs(dp + dm * stop)), 2.0 / n_cols)
-                    window = 1.0 if last else 2.0 / gap + 2 * _margin(n_cols)
+                    window = back + 2 * _margin(n_cols)
                     pairs[v, flat, band] = max(pairs[v, flat, band], (int(window) + 2) // 2)
 
 
@@ -109,6 +123,20 @@ def _bin(n0: float, n1: float, d0: float, d1: float, x: float, middle: float, fa
     """Detector bin (fractional) that sees the point x of a row."""
     t = (n0 + n1 * x) / (d0 + d1 * x)
     return middle + (math.atan(t * fan_step) / fan_step if fan_step else t)
+
+
+@_jit  # type: ignore[untyped-decorator]
+def _back(view: Array, flat: int, at: float, x: float, r: float, n_cols: int, fan_step: float) -> Any:
+    """Bound on the bins before the ray of coordinate `at` within two pixels of where it crosses row r, x."""
+    n0, n1, d0, d1 = _line(view, flat, r)
+    here = d0 + d1 * x
+    far = x - 2 if n1 * here > (n0 + n1 * x) * d1 else x + 2
+    there = d0 + d1 * far
+    if here * there <= 0:  # behind the source
+        return float(n_cols)
+    first = (n0 + n1 * far) / there
+    low = 0.0 if first * at < 0 else fan_step * min(abs(first), abs(at))
+    return min(abs(at - first) / (1 + low * low), float(n_cols))
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -191,7 +219,7 @@ def _first_bins(
         rising = not rising
     x0 = -edge - 2 if rising else -edge
     base = cast(0.5 * (n_cols - 1) - _margin(n_cols) + 1 + shift)
-    low, high = cast(0), cast(n_cols + shift)
+    low, high = cast(shift), cast(n_cols + shift)  # a window cut to all bins starts at the first
     if d1 == 0 and fan_step == 0:
         slope, base = n1 / d0, base + n0 / d0
         for j in range(first.shape[0]):
@@ -257,14 +285,16 @@ def _adjoint(
             out[b, i] = acc[b, i - start, 1 : c + 1]
 
 
-def _rays(coef: Array, t: Array, shape: tuple[int, int], steps: Array) -> tuple[Array, Array, Array, Array]:
+def _rays(
+    coef: Array, t: Array, shape: tuple[int, int], steps: Array, fan_step: float, *, windows: bool
+) -> tuple[Array, Array, Array, Array]:
     n_views, n_cols = coef.shape[0], t.shape[0]
     p, m, w = (np.empty((n_views, n_cols), coef.dtype) for _ in range(3))
     pairs = np.empty((n_views, 2, BANDS), np.int64)
     sizes = np.array(shape, np.int64)
 
     def work(a: int, b: int) -> None:
-        _tables(coef[a:b], t, sizes, steps, p[a:b], m[a:b], w[a:b], pairs[a:b])
+        _tables(coef[a:b], t, sizes, steps, p[a:b], m[a:b], w[a:b], pairs[a:b], float(fan_step), windows)
 
     threads.each(work, threads.split(n_views, least=32))
     return p, m, w, pairs
@@ -289,7 +319,7 @@ def forward(x: Array, out: Array, coef: Array, t: Array, steps: Array, fan_step:
         Angle between bins of a curved detector, 0 for a flat one.
     """
     batch, ny, nx = x.shape
-    tables = _rays(coef, t, (ny, nx), steps)
+    tables = _rays(coef, t, (ny, nx), steps, fan_step, windows=False)
     at_once = min(batch, max(1, COPIES // (nx * ny)))
     padded = np.zeros((at_once, ny, nx + 4), x.dtype)
     turned = np.zeros((at_once, nx, ny + 4), x.dtype)
@@ -308,7 +338,7 @@ def forward(x: Array, out: Array, coef: Array, t: Array, steps: Array, fan_step:
 def adjoint(y: Array, out: Array, coef: Array, t: Array, steps: Array, fan_step: float) -> None:
     """Exact transpose of `forward`: `y` ``(batch, views, cols)``, `out` ``(batch, ny, nx)`` overwritten."""
     batch, ny, nx = out.shape
-    p, m, w, pairs = _rays(coef, t, (ny, nx), steps)
+    p, m, w, pairs = _rays(coef, t, (ny, nx), steps, fan_step, windows=True)
     turned = np.zeros((batch, nx, ny), y.dtype)
     out[...] = 0
     atan = _ATAN.astype(y.dtype)

@@ -142,4 +142,4 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     """Largest difference over the largest value of `b`."""
     a, b = np.asarray(a), np.asarray(b)
     assert a.shape == b.shape
-    return float(np.abs(a - b).max(initial=0) / max(float(np.abs(b).max(initial=0)), 1e-300))
+    return float(np.abs(a - b).max(initial=0)) / max(float(np.abs(b).max(initial=0)), 1e-300)

@@ -184,7 +184,7 @@ def any_projector(rng):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(300))
 def test_any_geometry_has_an_exact_adjoint(seed):
     try:
         A = any_projector(np.random.default_rng(seed))
