@@ -105,6 +105,9 @@ def prepared(
             _kept.move_to_end(key)
             return _kept[key]
     found = tuple(on_device(x, value) for value in make())
+    for value in found:
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)  # kernels may keep what they derive from it
     with _lock:
         _kept[key] = found
         while len(_kept) > KEPT:

@@ -16,6 +16,7 @@ Imaging 1 (1982) 192.
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import numba
@@ -292,12 +293,21 @@ def _rays(
     p, m, w = (np.empty((n_views, n_cols), coef.dtype) for _ in range(3))
     pairs = np.empty((n_views, 2, BANDS), np.int64)
     sizes = np.array(shape, np.int64)
+    key = (id(coef), t.tobytes(), shape, fan_step)
+    known = _windows.get(key) if windows else None
+    count = windows and known is None
 
     def work(a: int, b: int) -> None:
-        _tables(coef[a:b], t, sizes, steps, p[a:b], m[a:b], w[a:b], pairs[a:b], float(fan_step), windows)
+        _tables(coef[a:b], t, sizes, steps, p[a:b], m[a:b], w[a:b], pairs[a:b], float(fan_step), count)
 
     threads.each(work, threads.split(n_views, least=32))
-    return p, m, w, pairs
+    if count and not coef.flags.writeable:
+        weakref.finalize(coef, _windows.pop, key, None)
+        _windows[key] = pairs
+    return p, m, w, pairs if known is None else known
+
+
+_windows: dict[Any, Array] = {}  # of read-only coefficients, which a plan keeps from call to call
 
 
 def forward(x: Array, out: Array, coef: Array, t: Array, steps: Array, fan_step: float) -> None:
