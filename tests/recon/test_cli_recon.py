@@ -420,6 +420,7 @@ def test_output_that_cannot_be(here, capsys):
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_interrupted(here, name, code):
     before = "import os, signal, rayfold.recon.methods as methods\n"
+    before += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job inherits none
     before += f"def half(*a, **k):\n os.kill(os.getpid(), signal.{name})\n signal.pause()\n"
     before += "methods.reconstruct = half"
     run = shell("recon", "scan.h5", "-o", "p/out", "--quiet", before=before, cwd=here)
