@@ -13,7 +13,7 @@ START, END = "<!-- benchmark table: python -m benchmarks.readme -->", "<!-- end 
 def table(results: dict[str, Any]) -> str:
     """The table as Markdown."""
     machine, memory = results["machine"], next(v for k, v in results.items() if k.startswith("peak memory"))
-    names = list(results["forward"])
+    names = sorted(results["forward"], key=lambda name: (name != "rayfold", name))
     versions = {k: v for k, v in machine["versions"].items() if v}
     rows = [
         f"{results['problem']}, float32, parallel beam, {machine['cores']} cores ({machine['cpu']}), one run",
