@@ -1,8 +1,7 @@
 """Two short vector loops that LLVM does not find by itself, written as portable LLVM vector code.
 
-Both step through memory with hardware gathers where the processor has them (about four times faster than
-scalar loads on AVX-512) and become scalar loads where it has none. A block is 16 lanes of float32 or 8 of
-float64.
+Both step through memory with hardware gathers where the processor has them and become scalar loads where it
+has none. A block is 16 lanes of float32 or 8 of float64.
 """
 
 from __future__ import annotations

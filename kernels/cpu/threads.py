@@ -1,7 +1,7 @@
 """Spread independent pieces of a kernel over the cores.
 
-Kernels release the interpreter lock, so plain threads do. Unlike numba's own thread layers this is safe when
-two Python threads project at once and after `fork`, and it makes compiling three times shorter.
+Kernels release the interpreter lock, so plain threads do. Unlike numba's default thread layers this is safe
+when two Python threads project at once and after `fork`.
 """
 
 from __future__ import annotations
