@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from .calculus import Diagonal, Pad
     from .checks import conformance, dot_test, gradient_test
     from .fbp import fbp_operator
-    from .noise import PoissonTransmission
+    from .noise import Gaussian, Poisson, PoissonTransmission
     from .xray import XRay
 
 # loaded when first asked for: some of these need compiled kernels
 _HOME = {
     "Diagonal": "calculus",
     "Pad": "calculus",
+    "Gaussian": "noise",
+    "Poisson": "noise",
     "PoissonTransmission": "noise",
     "XRay": "xray",
     "conformance": "checks",
@@ -33,10 +35,12 @@ __all__ = [
     "Composed",
     "Diagonal",
     "FanBeam",
+    "Gaussian",
     "Identity",
     "LinearOperator",
     "Pad",
     "ParallelBeam",
+    "Poisson",
     "PoissonTransmission",
     "Scaled",
     "Select",

@@ -190,13 +190,35 @@ def _unflatten(about: Any, children: Any) -> Any:
     return made.bind(**named) if names else made
 
 
+def register_data(kind: type) -> None:
+    """Make a frozen dataclass a pytree: its fields are leaves, but for those marked as configuration."""
+
+    def split() -> tuple[list[str], list[str]]:  # asked late: the class may not be a dataclass yet
+        every = dataclasses.fields(kind)
+        static = [each.name for each in every if each.metadata.get("static")]
+        return [each.name for each in every if each.name not in static], static
+
+    def flatten(value: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        leaves, static = split()
+        return tuple(getattr(value, k) for k in leaves), tuple(getattr(value, k) for k in static)
+
+    def unflatten(static: tuple[Any, ...], leaves: tuple[Any, ...]) -> Any:
+        made = object.__new__(kind)  # what was checked once may come back as a placeholder
+        for key, value in (*zip(split()[0], leaves, strict=True), *zip(split()[1], static, strict=True)):
+            object.__setattr__(made, key, value)
+        return made
+
+    jax.tree_util.register_pytree_node(kind, flatten, unflatten)
+
+
 # base imports dispatch, which loads this module on demand
 from .base import Bound as _Bound  # noqa: E402
 from .base import Composite  # noqa: E402
 from .base import LinearOperator as LinearOperatorType  # noqa: E402
+from .noise import Noise  # noqa: E402
 
 
-def _known(kind: type[LinearOperator]) -> Iterator[type[LinearOperator]]:
+def _known(kind: type[Any]) -> Iterator[type[Any]]:
     for sub in kind.__subclasses__():
         yield sub
         yield from _known(sub)
@@ -204,3 +226,5 @@ def _known(kind: type[LinearOperator]) -> Iterator[type[LinearOperator]]:
 
 for _kind in dict.fromkeys(_known(LinearOperatorType)):  # type: ignore[type-abstract]
     register(_kind)
+for _kind in dict.fromkeys(_known(Noise)):
+    register_data(_kind)

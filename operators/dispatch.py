@@ -75,6 +75,35 @@ def require_same(name: str, value: Array, x: Array) -> Array:
     return value
 
 
+def is_traced(value: Any) -> bool:
+    """Whether a number or array is a placeholder of JAX, whose values nobody can look at."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
+
+
+def to_numpy(value: Any) -> Any:
+    """A number or an array of any library as a NumPy array, on the host and outside any graph."""
+    if hasattr(value, "detach"):
+        return value.detach().cpu().resolve_conj().resolve_neg().numpy()
+    return value.get() if type(value).__module__.startswith("cupy") else np.asarray(value)
+
+
+def match(value: Array, x: Array) -> Array:
+    """An array in the library, on the device and in the precision of `x`; NumPy's may become any other's."""
+    kind, xp = dtype_name(x), namespace(x)
+    wide = kind in ("float64", "complex128")
+    name = (
+        ("complex64", "complex128")[wide] if "complex" in str(value.dtype) else ("float32", "float64")[wide]
+    )
+    if library(type(value)) != library(type(x)):
+        if not isinstance(value, np.ndarray):
+            theirs, mine = library(type(value)), library(type(x))
+            raise TypeError(f"a {theirs} array meets a {mine} array; convert one of them")
+        value = value.astype(name, copy=False)
+        return xp.asarray(value) if is_traced(x) else xp.asarray(value, device=x.device)
+    return xp.astype(value, getattr(xp, name), copy=False)
+
+
 def _bridge(kind: type) -> Bridge:
     name = library(kind)
     module = None if name in ("numpy", "cupy") else import_module(f".bridge_{name}", __package__)

@@ -58,8 +58,8 @@ def simulate(
     'counts'
     """
     p = ellipse_sinogram(np.asarray(table, float), beam, sub_bins=sub_bins)
-    counts = noise.sample(p, seed)
-    flat = noise.sample(np.zeros((n_flats, beam.n_cols)), seed + 1)
+    counts = noise.counts(p, seed)
+    flat = noise.counts(np.zeros((n_flats, beam.n_cols)), seed + 1)
     dark = np.zeros((1, beam.n_cols), np.float32)
     return Scan(
         counts, beam, "counts", flat=flat, dark=dark, photons=noise.photons, mu_water=mu_water, source=name

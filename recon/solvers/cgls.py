@@ -1,4 +1,4 @@
-"""Conjugate gradients on the normal equations."""
+"""Conjugate gradients on the normal equations, in the form that never squares the operator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, inner, ratio, size, start
+from rayfold.recon.solvers.arrays import along, axpy, inner, ratio, root, start
+from rayfold.recon.solvers.checks import nonnegative
 
 Array = Any
 
@@ -23,7 +24,7 @@ class CGLSState(NamedTuple):
 
 @dataclass(frozen=True)
 class CGLS:
-    """Minimise ``|A x - y|_W^2 + damping |x|^2`` by conjugate gradients.
+    """Minimise ``1/2 |A x - y|_W^2 + damping / 2 |x|^2`` by conjugate gradients.
 
     With noisy data the image is best long before convergence: the number of steps regularises.
 
@@ -50,26 +51,42 @@ class CGLS:
     damping: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.damping < 0:
-            raise ValueError(f"damping is {self.damping}; it must be 0 or more")
+        nonnegative(damping=self.damping)
 
     def init(self, problem: Problem, x0: Array | None = None) -> CGLSState:
         """State at `x0`, zero by default."""
-        x, r = start(problem, x0)
-        s = problem.A.H(problem.weigh(r)) - self.damping * x
-        return CGLSState(x, r, s, inner(problem.A.in_shape, s, s), size(problem, r))
+        x, prediction = start(problem, x0)
+        r = problem.y - prediction
+        s, squared = self._gradient(problem, x, r)
+        return CGLSState(x, r, s, inner(problem.A.in_shape, s, s), root(squared))
 
     def step(self, problem: Problem, state: CGLSState) -> CGLSState:
         """One step: one A and one A.H."""
         A = problem.A
         q = A(state.p)
         curvature = inner(A.out_shape, q, problem.weigh(q))
-        if self.damping:
+        if not _is_zero(self.damping):
             curvature = curvature + self.damping * inner(A.in_shape, state.p, state.p)
         alpha = ratio(state.gamma, curvature)
-        x = state.x + along(A.in_shape, alpha) * state.p
-        r = state.r - along(A.out_shape, alpha) * q
-        s = A.H(problem.weigh(r)) - self.damping * x
+        r = axpy(-along(A.out_shape, alpha), q, state.r)
+        del q
+        x = axpy(along(A.in_shape, alpha), state.p, state.x)
+        s, squared = self._gradient(problem, x, r)
         gamma = inner(A.in_shape, s, s)
-        p = s + along(A.in_shape, ratio(gamma, state.gamma)) * state.p
-        return CGLSState(x, r, p, gamma, size(problem, r))
+        p = axpy(along(A.in_shape, ratio(gamma, state.gamma)), state.p, s)
+        return CGLSState(x, r, p, gamma, root(squared))
+
+    def objective(self, problem: Problem, state: CGLSState) -> Array:
+        """``1/2 |A x - y|_W^2 + damping / 2 |x|^2``, one per problem."""
+        return (state.residual**2 + self.damping * inner(problem.A.in_shape, state.x, state.x)) / 2
+
+    def _gradient(self, problem: Problem, x: Array, r: Array) -> tuple[Array, Array]:
+        """Downhill direction, and the squared weighted norm of the residual."""
+        weighted = problem.weigh(r)
+        squared = inner(problem.A.out_shape, r, weighted)
+        s = problem.A.H(weighted)
+        return (s if _is_zero(self.damping) else axpy(-self.damping, x, s)), squared
+
+
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, int | float) and value == 0

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
-from rayfold.recon.problem import Problem
+from rayfold.operators.dispatch import namespace, to_numpy
+from rayfold.operators.noise import Noise
+from rayfold.recon.priors.prior import as_tuple
+from rayfold.recon.problem import Problem, estimate_noise
+from rayfold.recon.solvers.schedule import at
 
 Array = Any
 
@@ -21,11 +27,15 @@ class State(Protocol):
 
     @property
     def residual(self) -> Array:
-        """Norm of the weighted data residual, one per problem of the batch."""
+        """Norm of the weighted data residual at `x`, one per problem of the batch."""
 
 
 class Solver(Protocol):
-    """A frozen dataclass with two pure functions; `step` runs in a loop, under jit, or unrolled."""
+    """A frozen dataclass with two pure functions; `step` runs in a loop, under jit, or unrolled.
+
+    A solver with a prior holds it in its field `prior`; one whose objective is not the data term plus the
+    values of its priors has a method ``objective(problem, state)``.
+    """
 
     def init(self, problem: Problem, x0: Array | None = None) -> Any:
         """State before the first step."""
@@ -34,22 +44,99 @@ class Solver(Protocol):
         """State after one more step."""
 
 
-class Status(NamedTuple):
-    """What a callback is told after each step."""
+@dataclass(frozen=True)
+class Status:
+    """What a callback is told after each step; what costs something is computed when asked for.
+
+    Attributes
+    ----------
+    iteration : int
+        Steps done.
+    seconds : float
+        Since the start.
+    """
 
     iteration: int
-    x: Array
-    residual: float
     seconds: float
+    solver: Solver = field(repr=False)
+    problem: Problem = field(repr=False)
+    state: Any = field(repr=False)
+    before: Any = field(repr=False)
+
+    @property
+    def x(self) -> Array:
+        """Current image, in the caller's library."""
+        return self.state.x
+
+    @cached_property
+    def residual(self) -> float:
+        """Norm of the weighted data residual over the whole batch."""
+        return math.sqrt(float((to_numpy(self.state.residual).astype(float) ** 2).sum()))
+
+    @cached_property
+    def objective(self) -> float:
+        """Data term plus penalties, over the whole batch; nan where a prior has no value."""
+        own = getattr(self.solver, "objective", None)
+        if own is not None:
+            return float(to_numpy(own(self.problem, self.state)).sum())
+        try:
+            values = [p.value(self.x) for p in as_tuple(getattr(self.solver, "prior", None))]
+        except NotImplementedError:
+            return math.nan
+        return self.residual**2 / 2 + sum(float(to_numpy(v).sum()) for v in values)
+
+    @cached_property
+    def change(self) -> float:
+        """Norm of the last change over the norm of the image."""
+        size = float(to_numpy(namespace(self.x).sum(abs(self.x) ** 2)))
+        moved = float(to_numpy(namespace(self.x).sum(abs(self.x - self.before.x) ** 2)))
+        return math.sqrt(moved / size) if size else (math.inf if moved else 0.0)
 
 
-class Solution(NamedTuple):
-    """Result of `run`: the image, the last state, the number of steps, and why it stopped."""
+class Stop(Protocol):
+    """A reason to stop before the budget is spent."""
+
+    @property
+    def name(self) -> str:
+        """What `Solution.stopped` says."""
+
+    def reached(self, status: Status, noise: Callable[[], Noise]) -> bool:
+        """Whether to stop now; `noise` gives the problem's noise, estimated when it has none."""
+
+
+@dataclass(frozen=True, repr=False)
+class Solution:
+    """Result of `run`.
+
+    Attributes
+    ----------
+    x : array
+        The image, ``(..., *A.in_shape)``.
+    state : NamedTuple
+        Last state of the solver.
+    iterations : int
+        Steps done.
+    stopped : str
+        "budget", "callback", "discrepancy" or "change".
+    """
 
     x: Array
     state: Any
     iterations: int
     stopped: str
+    problem: Problem = field(repr=False)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """The problem's noise model; estimated from the data, and marked so, when it was given none."""
+        return estimate_noise(self.problem) if self.problem.noise is None else self.problem.noise
+
+    def __repr__(self) -> str:
+        kind = "estimated from the data" if self.noise.estimated else "as given"
+        return (
+            f"Solution({tuple(self.x.shape)}, {self.iterations} steps, stopped by {self.stopped}, "
+            f"noise {type(self.noise).__name__} {kind})"
+        )
 
 
 def run(
@@ -58,32 +145,38 @@ def run(
     n: int,
     *,
     x0: Array | None = None,
+    stop: Stop | tuple[Stop, ...] = (),
     callback: Callable[[Status], bool | None] | None = None,
+    verbose: bool = False,
 ) -> Solution:
-    """Run `n` steps of a solver.
+    """Run at most `n` steps of a solver.
 
     Parameters
     ----------
     solver : Solver
-        For example ``CGLS()``.
+        For example ``CGLS()``; its schedules are evaluated for every step.
     problem : Problem
         Operator and data, in any array library.
     n : int
         Steps at most.
     x0 : array, optional
         Start; zero by default.
+    stop : Stop or tuple of Stop
+        `Discrepancy` or `RelativeChange`: reasons to stop earlier.
     callback : callable, optional
         Called with a `Status` after each step; returning False stops.
+    verbose : bool
+        Write a table of the iterations to standard error.
 
     Returns
     -------
     Solution
-        ``stopped`` is "budget" or "callback".
+        ``stopped`` says why.
 
     Raises
     ------
     ValueError
-        If `n` is negative.
+        If `n` is negative, or the data are not finite or do not fit the operator.
 
     Examples
     --------
@@ -95,19 +188,37 @@ def run(
     """
     if n < 0:
         raise ValueError(f"n is {n}; it must be 0 or more steps")
-    start = time.perf_counter()
-    state = solver.init(problem, x0)
+    problem.check()
+    reasons = stop if isinstance(stop, tuple) else (stop,)
+    told = _listeners(callback, verbose)
+    found: list[Noise] = []
+
+    def noise() -> Noise:
+        if not found:
+            found.append(estimate_noise(problem) if problem.noise is None else problem.noise)
+        return found[0]
+
+    begin = time.perf_counter()
+    state = at(solver, 0).init(problem, x0)
     for i in range(1, n + 1):
-        state = solver.step(problem, state)
-        if callback is None:
+        now = at(solver, i - 1)
+        before, state = state, now.step(problem, state)
+        if not (told or reasons):
             continue
-        status = Status(i, state.x, _norm(state.residual), time.perf_counter() - start)
-        if callback(status) is False:
-            return Solution(state.x, state, i, "callback")
-    return Solution(state.x, state, n, "budget")
+        status = Status(i, time.perf_counter() - begin, now, problem, state, before)
+        if any([tell(status) is False for tell in told]):
+            return Solution(state.x, state, i, "callback", problem)
+        for reason in reasons:
+            if reason.reached(status, noise):
+                return Solution(state.x, state, i, reason.name, problem)
+    return Solution(state.x, state, n, "budget", problem)
 
 
-def _norm(residuals: Array) -> float:
-    """Norm over a batch as a number for people, outside any graph."""
-    squared = (residuals**2).sum()
-    return math.sqrt(squared.detach() if hasattr(squared, "detach") else squared)
+def _listeners(
+    callback: Callable[[Status], bool | None] | None, verbose: bool
+) -> list[Callable[[Status], bool | None]]:
+    if not verbose:
+        return [callback] if callback else []
+    from rayfold.recon.solvers.progress import Table
+
+    return [Table(), *([callback] if callback else [])]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import ratio, size, start
+from rayfold.recon.solvers.arrays import axpy, ratio, size, start
 
 Array = Any
 NEGLIGIBLE = 1e-5  # part of the largest sum
@@ -65,7 +65,8 @@ class SIRT:
         """State at `x0`, zero by default; costs one A and one A.H for the sums."""
         if not problem.A.nonnegative:
             raise ValueError("SIRT needs an operator without negative entries; use CGLS for this one")
-        x, r = start(problem, x0)
+        x, prediction = start(problem, x0)
+        r = problem.y - prediction
         xp = namespace(r)
         rows = problem.A(xp.ones_like(x))
         cols = problem.A.H(problem.weigh(xp.ones_like(r)))
@@ -73,10 +74,10 @@ class SIRT:
 
     def step(self, problem: Problem, state: SIRTState) -> SIRTState:
         """One step: one A and one A.H."""
-        xp = namespace(state.r)
-        x = state.x + self.relaxation * state.cols * problem.A.H(problem.weigh(state.rows * state.r))
+        x = problem.A.H(problem.weigh(state.rows * state.r))
+        x = axpy(self.relaxation, state.cols * x, state.x)
         if self.lower is not None or self.upper is not None:
-            x = xp.clip(x, self.lower, self.upper)
+            x = namespace(x).clip(x, self.lower, self.upper)
         r = problem.y - problem.A(x)
         return SIRTState(x, r, state.rows, state.cols, size(problem, r))
 

@@ -7,13 +7,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rayfold.operators import FanBeam, ParallelBeam, Volume, XRay
+from rayfold.operators import FanBeam, Gaussian, ParallelBeam, Volume, XRay
 from rayfold.operators.calculus import Diagonal
 from rayfold.recon import CGLS, SIRT, Problem, run
 
 BEAM = FanBeam.evenly(13, 11, pitch=1.3, source_to_axis=30.0, source_to_detector=44.0)
 A = XRay(Volume((6, 7), 1.1), BEAM)
 SOLVERS = {"cgls": CGLS(), "damped": CGLS(damping=0.7), "sirt": SIRT(lower=0.0), "boxed": SIRT(1.5, 0.0, 0.6)}
+
+
+def gauss(weights):
+    """Noise of given inverse variances, or none."""
+    return None if weights is None else Gaussian.from_weights(weights)
 
 
 def dense(op) -> np.ndarray:
@@ -55,10 +60,10 @@ def x64():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_libraries_agree(x64, y, rng, name, weighted):
     weights = 0.5 + rng.random(A.out_shape) if weighted else None
-    expected = run(SOLVERS[name], Problem(A, y, weights), 7)
+    expected = run(SOLVERS[name], Problem(A, y, gauss(weights)), 7)
     for convert in (_torch, _jax):
         w = None if weights is None else convert(weights)
-        found = run(SOLVERS[name], Problem(A, convert(y), w), 7)
+        found = run(SOLVERS[name], Problem(A, convert(y), gauss(w)), 7)
         assert type(found.x) is type(convert(y)) and str(found.x.dtype).endswith("float64")
         np.testing.assert_allclose(np.asarray(found.x), expected.x, atol=1e-10)
         np.testing.assert_allclose(np.asarray(found.state.residual), expected.state.residual, atol=1e-10)
@@ -94,7 +99,7 @@ def test_cgls_reaches_least_squares(y):
 
 def test_weights_are_inverse_variances(y, rng):
     w = 0.1 + rng.random(A.out_shape)
-    found = run(CGLS(), Problem(A, y, w), M.shape[1] + 8).x
+    found = run(CGLS(), Problem(A, y, gauss(w)), M.shape[1] + 8).x
     root = np.sqrt(w.ravel())
     expected = np.linalg.lstsq(root[:, None] * M, root * y.ravel(), rcond=None)[0]
     np.testing.assert_allclose(found.ravel(), expected, atol=1e-7)
@@ -103,7 +108,7 @@ def test_weights_are_inverse_variances(y, rng):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_damping_is_tikhonov(y, rng, weighted):
     w = 0.1 + rng.random(A.out_shape) if weighted else None
-    found = run(CGLS(damping=2.5), Problem(A, y, w), 40).x
+    found = run(CGLS(damping=2.5), Problem(A, y, gauss(w)), 40).x
     MW = M.T if w is None else M.T * w.ravel()
     expected = np.linalg.solve(MW @ M + 2.5 * np.eye(M.shape[1]), MW @ y.ravel())
     np.testing.assert_allclose(found.ravel(), expected, atol=1e-10)

@@ -1,0 +1,103 @@
+"""What a solver may ask of a prior, and the form g(K x) that most of them have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rayfold.operators import LinearOperator
+
+Array = Any
+
+
+class Prior:
+    """A penalty R on images; the objective of a solver is the data term plus the value of every prior.
+
+    A prior offers what its mathematics allows: `value`, `gradient` where it is smooth, `prox`; a `simple` one
+    has its proximal operator in closed form, so that splitting methods leave it on the image side.
+    """
+
+    simple: ClassVar[bool] = False
+    smooth: ClassVar[bool] = False
+
+    def value(self, x: Array) -> Array:
+        """R(x), one number per leading index."""
+        raise NotImplementedError(f"{type(self).__name__} has no value: it is known by its denoiser only")
+
+    def gradient(self, x: Array) -> Array:
+        """Derivative of R."""
+        raise NotImplementedError(
+            f"{type(self).__name__} is not smooth; use a solver with its proximal operator (FISTA, PDHG, ADMM)"
+        )
+
+    def curvature(self, x: Array) -> Array | float:
+        """Diagonal that bounds the second derivative of R around `x`, for methods of surrogates."""
+        raise NotImplementedError(
+            f"{type(self).__name__} is not smooth; use a solver with its proximal operator (FISTA, PDHG, ADMM)"
+        )
+
+    def prox(self, x: Array, step: Array | float) -> Array:
+        """``argmin_z 1/2 |z - x|^2 + step R(z)``; `step` is a number, one per problem, or one per pixel."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no proximal operator; use a solver with gradients (LBFGS, OSSQS)"
+        )
+
+
+class Split(Prior):
+    """A prior ``R(x) = min_w g(K (x, w))`` that primal-dual methods take apart.
+
+    `w` is an auxiliary image that most priors lack (None). All arrays returned are fresh: the caller may write
+    into them, and into the `z` it passes to `dual_prox`.
+    """
+
+    def auxiliary(self, x: Array) -> Array | None:
+        """Start of the auxiliary variable."""
+        return None
+
+    def analyse(self, x: Array, w: Array | None) -> Array:
+        """``K (x, w)``."""
+        raise NotImplementedError
+
+    def synthesise(self, z: Array, x: Array) -> tuple[Array, Array | None]:
+        """``K.H z``: the part for the image (of the shape of `x`) and the one for `w`."""
+        raise NotImplementedError
+
+    def squared_norm(self, x: Array) -> float:
+        """Upper bound of the squared norm of K."""
+        raise NotImplementedError
+
+    def dual_prox(self, z: Array, step: Array | float) -> Array:
+        """Proximal operator of ``step g*`` (g* the convex conjugate of g)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Analysis(Split):
+    """A prior ``R(x) = g(K x)`` with a linear operator K that depends on the shape of the image."""
+
+    def operator(self, shape: tuple[int, ...]) -> LinearOperator:
+        """K for images of a shape."""
+        raise NotImplementedError
+
+    def of(self, x: Array) -> LinearOperator:
+        """K for an image: its trailing axes."""
+        n: int = self.ndim  # type: ignore[attr-defined]
+        if len(x.shape) < n:
+            raise ValueError(f"{type(self).__name__} needs images of {n} axes, got shape {tuple(x.shape)}")
+        return self.operator(tuple(x.shape[len(x.shape) - n :]))
+
+    def analyse(self, x: Array, w: Array | None) -> Array:
+        return self.of(x)(x)
+
+    def synthesise(self, z: Array, x: Array) -> tuple[Array, Array | None]:
+        return self.of(x).H(z), None
+
+    def squared_norm(self, x: Array) -> float:
+        return self.of(x).norm_bound() ** 2
+
+
+def as_tuple(prior: Prior | tuple[Prior, ...] | None) -> tuple[Prior, ...]:
+    """A solver's priors, none, one or several."""
+    if prior is None:
+        return ()
+    return prior if isinstance(prior, tuple) else (prior,)
