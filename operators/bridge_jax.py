@@ -203,7 +203,7 @@ def register_data(kind: type) -> None:
         return tuple(getattr(value, k) for k in leaves), tuple(getattr(value, k) for k in static)
 
     def unflatten(static: tuple[Any, ...], leaves: tuple[Any, ...]) -> Any:
-        made = object.__new__(kind)  # what was checked once may come back as a placeholder
+        made: Any = object.__new__(kind)  # what was checked once may come back as a placeholder
         for key, value in (*zip(split()[0], leaves, strict=True), *zip(split()[1], static, strict=True)):
             object.__setattr__(made, key, value)
         return made
@@ -224,7 +224,7 @@ def _known(kind: type[Any]) -> Iterator[type[Any]]:
         yield from _known(sub)
 
 
-for _kind in dict.fromkeys(_known(LinearOperatorType)):  # type: ignore[type-abstract]
+for _kind in dict.fromkeys(_known(LinearOperatorType)):
     register(_kind)
 for _kind in dict.fromkeys(_known(Noise)):
     register_data(_kind)

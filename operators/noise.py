@@ -1,6 +1,6 @@
-"""Noise of measurements: how data scatter around what the physics predicts, and how much each datum counts.
+"""Noise of measurements: how data scatter around what the physics predicts, and how much each counts.
 
-Every model speaks of data in the range of an operator: for CT, line integrals, also where photons were counted.
+Every model speaks of data in the range of an operator: for CT, line integrals, even of counted photons.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _HOME = {
     "save": "io",
     "simulate": "simulation",
 }
-_MODULES = ("metrics", "phantoms", "plot", "preprocess", "report", "solvers")
+_MODULES = ("metrics", "phantoms", "plot", "preprocess", "priors", "report", "solvers")
 __all__ = [
     "CGLS",
     "SIRT",
@@ -41,6 +41,7 @@ __all__ = [
     "plot",
     "prepare",
     "preprocess",
+    "priors",
     "read_image",
     "reconstruct",
     "report",
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from rayfold.recon import metrics, phantoms, plot, preprocess, report, solvers
+    from rayfold.recon import metrics, phantoms, plot, preprocess, priors, report, solvers
     from rayfold.recon.data import Image, Scan
     from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
     from rayfold.recon.io import load, save

@@ -27,13 +27,13 @@ class Prior:
     def gradient(self, x: Array) -> Array:
         """Derivative of R."""
         raise NotImplementedError(
-            f"{type(self).__name__} is not smooth; use a solver with its proximal operator (FISTA, PDHG, ADMM)"
+            f"{type(self).__name__} is not smooth; use a solver that takes its proximal operator (FISTA, PDHG)"
         )
 
     def curvature(self, x: Array) -> Array | float:
         """Diagonal that bounds the second derivative of R around `x`, for methods of surrogates."""
         raise NotImplementedError(
-            f"{type(self).__name__} is not smooth; use a solver with its proximal operator (FISTA, PDHG, ADMM)"
+            f"{type(self).__name__} is not smooth; use a solver that takes its proximal operator (FISTA, PDHG)"
         )
 
     def prox(self, x: Array, step: Array | float) -> Array:
@@ -46,8 +46,8 @@ class Prior:
 class Split(Prior):
     """A prior ``R(x) = min_w g(K (x, w))`` that primal-dual methods take apart.
 
-    `w` is an auxiliary image that most priors lack (None). All arrays returned are fresh: the caller may write
-    into them, and into the `z` it passes to `dual_prox`.
+    `w` is an auxiliary image that most priors lack (None). All arrays returned are fresh: the caller may
+    write into them, and into the `z` it passes to `dual_prox`.
     """
 
     def auxiliary(self, x: Array) -> Array | None:

@@ -95,8 +95,8 @@ class TV(Analysis):
 class HuberTV(Analysis):
     """Total variation rounded off at small gradients: ``strength * sum h(|gradient of x|)``.
 
-    ``h(t) = t^2 / (2 corner)`` up to `corner` and ``t - corner / 2`` beyond: noise below the corner is smoothed
-    like a quadratic penalty would, edges above it are kept as by total variation.
+    ``h(t) = t^2 / (2 corner)`` up to `corner` and ``t - corner / 2`` beyond: noise below the corner is
+    smoothed like a quadratic penalty would, edges above it are kept as by total variation.
 
     Parameters
     ----------

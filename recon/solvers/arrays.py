@@ -1,4 +1,4 @@
-"""Inner products, updates and starts for solvers, in the caller's array library, one problem per leading index.
+"""Inner products, updates and starts for solvers, in the caller's array library, per leading index.
 
 Products go through `matmul` and updates through `+=`, so that a step makes few temporary arrays; where arrays
 cannot be written to (JAX) `+=` makes a new one.

@@ -95,9 +95,8 @@ class PDHG:
             if not isinstance(p, Split):
                 raise ValueError(f"PDHG cannot take {type(p).__name__} apart; use ADMM, FISTA or HQS")
         if len(simple) > 1:
-            raise ValueError(
-                f"PDHG keeps one simple prior with the image, got {', '.join(type(p).__name__ for p in simple)}"
-            )
+            names = ", ".join(type(p).__name__ for p in simple)
+            raise ValueError(f"PDHG keeps one simple prior with the image, got {names}")
         return tuple(p for p in split if isinstance(p, Split)), simple[0] if simple else None
 
     def init(self, problem: Problem, x0: Array | None = None) -> PDHGState:

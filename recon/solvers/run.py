@@ -206,7 +206,8 @@ def run(
         if not (told or reasons):
             continue
         status = Status(i, time.perf_counter() - begin, now, problem, state, before)
-        if any([tell(status) is False for tell in told]):
+        answers = [tell(status) for tell in told]  # all of them are told
+        if any(answer is False for answer in answers):
             return Solution(state.x, state, i, "callback", problem)
         for reason in reasons:
             if reason.reached(status, noise):

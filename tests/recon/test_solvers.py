@@ -135,7 +135,7 @@ def test_sirt_residual_falls(y, rng, relaxation, weighted):
     norms = [float((metric * y**2).sum())]
     run(
         SIRT(relaxation),
-        Problem(A, y, w if weighted else None),
+        Problem(A, y, gauss(w if weighted else None)),
         60,
         callback=lambda s: norms.append(float((metric * (y - A(s.x)) ** 2).sum())),
     )
