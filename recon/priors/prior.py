@@ -27,13 +27,13 @@ class Prior:
     def gradient(self, x: Array) -> Array:
         """Derivative of R."""
         raise NotImplementedError(
-            f"{type(self).__name__} is not smooth; use a solver that takes its proximal operator (FISTA, PDHG)"
+            f"{type(self).__name__} is not smooth; use a solver of proximal operators (FISTA, PDHG, ADMM)"
         )
 
     def curvature(self, x: Array) -> Array | float:
         """Diagonal that bounds the second derivative of R around `x`, for methods of surrogates."""
         raise NotImplementedError(
-            f"{type(self).__name__} is not smooth; use a solver that takes its proximal operator (FISTA, PDHG)"
+            f"{type(self).__name__} is not smooth; use a solver of proximal operators (FISTA, PDHG, ADMM)"
         )
 
     def prox(self, x: Array, step: Array | float) -> Array:
