@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from rayfold.operators import conformance, dot_test
 from rayfold.operators.differences import Gradient, SymmetricGradient
@@ -42,12 +41,15 @@ def test_every_library_gives_the_same_numbers(A):
 
 @every
 def test_derivatives_in_jax(A):
+    """First and second derivatives of sum sin(A x), forward over reverse and under jit, in closed form."""
+    rng = np.random.default_rng(1)
     with jax.enable_x64():
         for op in (A, A.H):
-            x = jnp.asarray(np.random.default_rng(1).standard_normal(op.in_shape))
-            check_grads(jax.jit(lambda v, op=op: jnp.sin(op(v))), (x,), order=2, atol=1e-6, rtol=1e-6)
-            (back,) = jax.vjp(op, x)[1](op(x))
-            np.testing.assert_allclose(back, op.H(op(x)), rtol=0, atol=1e-12 * float(abs(op.H(op(x))).max()))
+            x, d = rng.standard_normal((2, *op.in_shape))
+            slope = jax.grad(lambda v, op=op: jnp.sum(jnp.sin(op(v))))
+            first, second = jax.jit(lambda x, d, slope=slope: jax.jvp(slope, (x,), (d,)))(x, d)
+            np.testing.assert_allclose(first, op.H(np.cos(op(x))), rtol=0, atol=1e-10)
+            np.testing.assert_allclose(second, -op.H(np.sin(op(x)) * op(d)), rtol=0, atol=1e-10)
 
 
 @every
@@ -59,20 +61,20 @@ def test_complex_images_are_mapped_part_by_part(A):
     assert A((re + 1j * im).astype("complex64")).dtype == np.complex64
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
-    grid=st.lists(st.tuples(st.integers(1, 6), st.floats(1e-3, 1e3)), min_size=1, max_size=4),
+    grid=st.lists(st.tuples(st.integers(1, 5), st.floats(1e-3, 1e3)), min_size=1, max_size=3),
 )
 def test_dot_product_and_bound_on_any_grid(kind, grid):
     shape, spacing = (tuple(part) for part in zip(*grid, strict=True))
     A = kind(shape, spacing)
     result = dot_test(A, dtype="float64")
     assert result, str(result)
-    largest = np.linalg.svd(A.dense(), compute_uv=False)[0]
-    assert largest <= A.norm_bound() * (1 + 1e-12)
-    same = kind(shape, tuple(2 * h for h in spacing))
-    np.testing.assert_allclose(2 * same.dense(), A.dense(), rtol=1e-12)
+    matrix = A.dense()
+    assert np.linalg.norm(matrix, 2) <= A.norm_bound() * (1 + 1e-12)
+    wider = kind(shape, tuple(2 * h for h in spacing))
+    np.testing.assert_allclose(2 * wider.dense(), matrix, rtol=1e-12)
 
 
 def test_the_bound_is_tight_on_large_grids():

@@ -10,7 +10,6 @@ import pywt
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from rayfold.operators import Identity, conformance, dot_test
 from rayfold.operators.wavelet import Wavelet
@@ -47,10 +46,15 @@ def test_every_library_gives_the_same_numbers(W):
 
 @every
 def test_derivatives_in_jax(W):
+    """First and second derivatives of sum sin(A x), forward over reverse and under jit, in closed form."""
+    rng = np.random.default_rng(1)
     with jax.enable_x64():
         for op in (W, W.H):
-            x = jnp.asarray(np.random.default_rng(1).standard_normal(op.in_shape))
-            check_grads(jax.jit(lambda v, op=op: jnp.sin(op(v))), (x,), order=2, atol=1e-6, rtol=1e-6)
+            x, d = rng.standard_normal((2, *op.in_shape))
+            slope = jax.grad(lambda v, op=op: jnp.sum(jnp.sin(op(v))))
+            first, second = jax.jit(lambda x, d, slope=slope: jax.jvp(slope, (x,), (d,)))(x, d)
+            np.testing.assert_allclose(first, op.H(np.cos(op(x))), rtol=0, atol=1e-10)
+            np.testing.assert_allclose(second, -op.H(np.sin(op(x)) * op(d)), rtol=0, atol=1e-10)
 
 
 def test_complex_images_are_mapped_part_by_part():
@@ -65,7 +69,7 @@ FAMILIES = [name for name in pywt.wavelist(kind="discrete") if pywt.Wavelet(name
 FAMILIES.remove("dmey")  # orthonormal to 2e-3 only
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(FAMILIES),
     shape=st.lists(st.integers(1, 17), min_size=1, max_size=3).map(tuple),
