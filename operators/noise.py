@@ -10,6 +10,7 @@ import math
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
@@ -36,6 +37,11 @@ class Noise(abc.ABC):
         bridge = sys.modules.get(f"{__package__}.bridge_jax")
         if bridge is not None:
             bridge.register_data(cls)
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        if "jax" in sys.modules:  # where JAX is in use, a noise model is a pytree
+            import_module(".bridge_jax", __package__)
+        return super().__new__(cls)
 
     @abc.abstractmethod
     def sample(self, p: Array, seed: int) -> Array:

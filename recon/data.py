@@ -145,13 +145,13 @@ class Scan:
 
     def _next(self) -> str:
         if isinstance(self.beam, VectorBeam):
-            return "recon with method cgls or sirt (per-view vectors have no filtered back-projection)"
+            return "recon with an iterative method, as cgls or tv (fbp has no formula for per-view vectors)"
         hu = (
             ""
             if self.unit == "mm" and self.mu_water
             else "; HU needs " + ("a pixel size and mu_water" if self.unit == "px" else "mu_water")
         )
-        return f"recon with method fbp, cgls or sirt{hu}"
+        return f"recon with method fbp, cgls, tv, ...{hu}"
 
 
 def _describe(beam: ParallelBeam | FanBeam | VectorBeam, unit: str) -> str:

@@ -12,13 +12,16 @@ import numpy as np
 from rayfold.operators import FanBeam, ParallelBeam, VectorBeam, Volume, covering
 from rayfold.operators.filters import Window
 from rayfold.recon.data import Image, Scan
+from rayfold.recon.iterative import ITERATIVE, recipe
 from rayfold.recon.preprocess import prepare
 
 Array = Any
-Method = Literal["fbp", "cgls", "sirt"]
-METHODS: dict[str, int] = {"fbp": 0, "cgls": 12, "sirt": 100}  # method: iterations when none are given
+Method = Literal["fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"]
+METHODS: dict[str, int] = {"fbp": 0, **ITERATIVE}  # method: iterations when none are given
 MOST_DRIFT = 0.5  # rows that a fan's rows may be off at the rim of the field of view, to be taken as flat
 SLICES = 8  # reconstructed together: they share the ray arithmetic
+# images and data arrays alive at once, per slice
+WORK = {"fbp": (6, 5), "cgls": (6, 8), "sirt": (6, 8), "sart": (16, 8), "tv": (16, 10), "tgv": (32, 10)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def plan(
     ----------
     scan : Scan
         Measurement.
-    method : {"fbp", "cgls", "sirt"}
+    method : {"fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"}
         Method.
     grid : int, optional
         Pixels per side; by default enough for the field of view, in multiples of 16.
@@ -79,14 +82,16 @@ def plan(
         )
     if isinstance(scan.beam, VectorBeam):
         if method == "fbp":
-            raise ValueError("fbp has no formula for arbitrary per-view vectors; use method cgls or sirt")
+            raise ValueError(
+                "fbp has no formula for arbitrary per-view vectors; use an iterative method, as cgls or tv"
+            )
         if grid is None or spacing is None:
             raise ValueError("a scan with per-view vectors states no field of view; give grid and spacing")
         volume = Volume((grid, grid), spacing)
     elif not 0 <= scan.beam.axis_column <= scan.n_cols - 1 and (method == "fbp" or grid is None):
         raise ValueError(
             f"the rotation axis is at column {scan.beam.axis_column:.4g}, off the detector of {scan.n_cols}; "
-            "correct the centre, or use cgls or sirt with a grid of your own"
+            "correct the centre, or use an iterative method with a grid of your own"
         )
     else:
         volume = covering(scan.beam, n=grid, spacing=spacing)
@@ -95,7 +100,8 @@ def plan(
         raise ValueError(f"iterations is {iterations}; {method} needs at least one")
     at_once = min(scan.n_rows, SLICES)
     pixels, data = volume.shape[0] * volume.shape[1], scan.n_views * scan.n_cols
-    memory = 4 * (scan.n_rows * (pixels + data) + at_once * (6 * pixels + (8 if steps else 5) * data))
+    images, copies = WORK.get(method, WORK["tv"])
+    memory = 4 * (scan.n_rows * (pixels + data) + at_once * (images * pixels + copies * data))
     return Plan(volume, scan.n_rows, method, steps, _device(device), memory)
 
 
@@ -141,7 +147,9 @@ def reconstruct(
     window: Window = "ram-lak",
     cutoff: float = 1.0,
     nonnegative: bool = True,
+    strength: float | None = None,
     device: str = "auto",
+    verbose: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Image:
     """Reconstruct a scan.
@@ -150,14 +158,21 @@ def reconstruct(
     ----------
     scan : Scan
         Raw or prepared measurement; what is missing of the usual preprocessing is done first.
-    method : {"fbp", "cgls", "sirt"}
-        Filtered back-projection, conjugate gradients, or SIRT.
+    method : {"fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"}
+        Filtered back-projection; conjugate gradients; SIRT and its ordered-subset form SART; least squares
+        weighted by the photons with total variation, total generalised variation or wavelets (by PDHG);
+        penalised weighted least squares with Huber total variation by ordered subsets (pwls), and the same
+        for the Poisson likelihood of the counts (os-sqs).
     grid, spacing, iterations, device
         As in `plan`.
     window, cutoff
         Filter of "fbp", see `rayfold.operators.filters`.
     nonnegative : bool
-        Keep SIRT's image at or above 0.
+        Keep the image at or above 0; fbp and cgls cannot.
+    strength : float, optional
+        Weight of the penalty; found from the noise by default, and noted.
+    verbose : bool
+        Write a table of the iterations to standard error.
     progress : callable, optional
         Called with (steps done, steps in all).
 
@@ -186,7 +201,12 @@ def reconstruct(
     out = np.empty((len(data), *chosen.volume.shape), np.float32)
     steps = max(chosen.iterations, 1)
     chunks = range(0, len(data), SLICES)
-    apply, notes = _solver(scan, chosen, window, cutoff, nonnegative)
+    if chosen.method == "fbp":
+        if strength is not None:
+            raise ValueError("fbp has no strength; smooth it with window and cutoff")
+        apply, notes = _filtered(scan, chosen, window, cutoff)
+    else:
+        apply, notes = _iterated(scan, chosen, nonnegative=nonnegative, strength=strength, verbose=verbose)
     for done, first in enumerate(chunks):
 
         def tick(i: int, done: int = done) -> None:
@@ -199,31 +219,47 @@ def reconstruct(
     step = chosen.volume.steps
     array, space = (out[0], step) if scan.data.ndim == 2 else (out, (scan.row_pitch or step[0], *step))
     unit = "1/mm" if scan.unit == "mm" else "1/px"
-    made = {"method": method, "notes": [*scan.notes, *notes], "steps": list(scan.history)}
+    made = {"method": method, "notes": [*scan.notes, *dict.fromkeys(notes)], "steps": list(scan.history)}
     return Image(array, space, unit=unit, provenance=made)
 
 
-def _solver(
-    scan: Scan, chosen: Plan, window: Window, cutoff: float, nonnegative: bool
-) -> tuple[Callable[[Array, Callable[[int], None]], Array], list[str]]:
-    """Function from a stack of sinograms to a stack of images, and remarks."""
-    if chosen.method == "fbp":
-        from rayfold.operators.fbp import fbp_operator
+Inverse = Callable[[Array, Callable[[int], None]], Array]  # (stack of sinograms, ticker) to stack of images
 
-        assert isinstance(scan.beam, ParallelBeam | FanBeam)  # plan() has refused the rest
-        inverse, note = fbp_operator(chosen.volume, scan.beam, window=window, cutoff=cutoff)
-        return lambda y, tick: inverse(y), [note] if note else []
+
+def _filtered(scan: Scan, chosen: Plan, window: Window, cutoff: float) -> tuple[Inverse, list[str]]:
+    """Filtered back-projection, and remarks."""
+    from rayfold.operators.fbp import fbp_operator
+
+    assert isinstance(scan.beam, ParallelBeam | FanBeam)  # plan() has refused the rest
+    inverse, note = fbp_operator(chosen.volume, scan.beam, window=window, cutoff=cutoff)
+    return lambda y, tick: inverse(y), [note] if note else []
+
+
+def _iterated(
+    scan: Scan, chosen: Plan, *, nonnegative: bool, strength: float | None, verbose: bool
+) -> tuple[Inverse, list[str]]:
+    """An iterative method, and remarks that its first slices add to."""
     from rayfold.operators.xray import XRay
-    from rayfold.recon.problem import Problem
-    from rayfold.recon.solvers import CGLS, SIRT, run
+    from rayfold.recon.solvers import run
 
     A = XRay(chosen.volume, scan.beam)
-    solver = CGLS() if chosen.method == "cgls" else SIRT(lower=0.0 if nonnegative else None)
+    notes: list[str] = []
+    weight = [strength]
 
     def solve(y: Array, tick: Callable[[int], None]) -> Array:
-        return run(solver, Problem(A, y), chosen.iterations, callback=lambda s: tick(s.iteration)).x
+        made = recipe(chosen.method, A, y, scan, strength=weight[0], nonnegative=nonnegative)
+        notes.extend(made.notes)
+        weight[0] = made.strength  # the first slices decide for all
+        return run(
+            made.solver,
+            made.problem,
+            chosen.iterations,
+            x0=made.x0,
+            callback=lambda status: tick(status.iteration),
+            verbose=verbose,
+        ).x
 
-    return solve, []
+    return solve, notes
 
 
 def fbp(

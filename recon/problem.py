@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rayfold.operators import LinearOperator, dispatch
-from rayfold.operators.noise import Gaussian, Noise
+from rayfold.operators.noise import Gaussian, Noise, PoissonTransmission
 
 Array = Any
 
@@ -119,24 +121,47 @@ def estimate_noise(problem: Problem) -> Gaussian:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from rayfold.operators import Identity
     >>> y = np.random.default_rng(0).normal(0, 0.1, (4, 500))
     >>> round(estimate_noise(Problem(Identity((4, 500)), y)).sigma, 2)
     0.1
     """
-    import numpy as np
-
     y = dispatch.to_numpy(problem.y)
     parts = np.stack([y.real, y.imag]) if np.iscomplexobj(y) else y
-    taps = np.array([1.0])
-    for _ in range(min(4, parts.shape[-1] - 1)):
-        taps = np.convolve(taps, [1.0, -1.0])
-    n = parts.shape[-1] - len(taps) + 1
-    rough = sum(float(t) * parts[..., i : i + n].astype(np.float64) for i, t in enumerate(taps))
-    middle = float(np.median(np.abs(rough))) if np.size(rough) else 0.0
-    sigma = 1.4826 * middle / float(np.linalg.norm(taps))
+    sigma = _roughness(parts, 1.0)
     if sigma == 0:  # more than half of the differences are exactly 0: no noise to speak of
         size = float(np.sqrt(np.mean(np.abs(parts.astype(np.float64)) ** 2))) if parts.size else 0.0
         sigma = float(np.finfo(parts.dtype).eps) * (size or 1.0)
     return Gaussian(sigma, estimated=True)
+
+
+def estimate_photons(y: Array) -> PoissonTransmission:
+    """Photon noise of line integrals `y`, ``(..., bins)``, found from the data themselves.
+
+    As `estimate_noise`, for a variance ``exp(y) / photons`` that grows behind dense material.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = PoissonTransmission(1e4).sample(np.tile(np.linspace(0.0, 3.0, 600), (20, 1)), 0)
+    >>> 0.9e4 < estimate_photons(y).photons < 1.1e4
+    True
+    """
+    values = dispatch.to_numpy(y)
+    spread = _roughness(values, np.exp(np.clip(values, -10, 20).astype(np.float64) / 2))
+    eps = float(np.finfo(values.dtype).eps)
+    return PoissonTransmission(1 / max(spread, eps) ** 2, estimated=True)
+
+
+def _roughness(values: Array, scale: Array | float) -> float:
+    """Robust standard deviation of the noise from fourth differences along the last axis, over `scale`."""
+    taps = np.array([1.0])
+    for _ in range(min(4, values.shape[-1] - 1)):
+        taps = np.convolve(taps, [1.0, -1.0])
+    n = values.shape[-1] - len(taps) + 1
+    rough = sum(float(t) * values[..., i : i + n].astype(np.float64) for i, t in enumerate(taps))
+    if not np.size(rough):
+        return 0.0
+    if np.ndim(scale):
+        rough = rough / np.asarray(scale)[..., len(taps) // 2 : len(taps) // 2 + n]
+    return 1.4826 * float(np.median(np.abs(rough))) / float(np.linalg.norm(taps))

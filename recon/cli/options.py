@@ -39,7 +39,10 @@ def add_recon(sub: argparse.ArgumentParser) -> None:
     how.add_argument("--method", help=f"{one_of(METHODS)}; default {METHODS[0]}")
     how.add_argument("--filter", help=f"of fbp: {one_of(FILTERS)}; default {FILTERS[0]}")
     how.add_argument("--cutoff", type=float, metavar="F", help="fraction of the Nyquist frequency, default 1")
-    how.add_argument("--iterations", type=int, metavar="N", help="steps of cgls (12) or sirt (100)")
+    how.add_argument("--iterations", type=int, metavar="N", help="steps of an iterative method")
+    how.add_argument(
+        "--strength", type=float, metavar="W", help="weight of the penalty; default: found from the noise"
+    )
     how.add_argument("--grid", type=int, metavar="N", help="pixels per side; default: the field of view")
     how.add_argument("--spacing", type=float, metavar="MM", help="pixel size; default: bin pitch at the axis")
     how.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")
@@ -49,6 +52,13 @@ def add_recon(sub: argparse.ArgumentParser) -> None:
     )
     out = sub.add_argument_group("output")
     out.add_argument("--hu", action="store_true", default=None, help="Hounsfield units; needs --mu-water")
+    out.add_argument(
+        "--no-certificate",
+        dest="certificate",
+        action="store_false",
+        default=None,
+        help="leave out how far the data support the image",
+    )
     out.add_argument("--save", metavar="LIST", help=f"more formats, comma-separated: {', '.join(FORMATS)}")
     out.add_argument(
         "--dry-run", action="store_true", help="show what would be done, and the memory it needs"

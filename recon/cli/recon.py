@@ -41,15 +41,19 @@ def command(args: argparse.Namespace) -> None:
     _check_memory(chosen)
     console.say(repr(scan), quiet=args.quiet)
     with result_folder(target, names=names, force=args.force) as part:
-        image = _reconstruct(scan, settings, stages, quiet=args.quiet)
+        image, evidence = _reconstruct(scan, settings, stages, args)
         require_space(part, image.array.nbytes * (1 + len(settings["output"]["save"])))
-        _write(image, scan, settings, part, source, stages)
+        _write(image, evidence, scan, settings, part, source, stages)
     for note in image.provenance["notes"]:
         if note not in scan.notes:  # those were said with the scan
             console.say(f"  note      {note}", quiet=args.quiet)
+    if evidence is not None:
+        for line in evidence[0].summary().split("\n"):
+            console.say(f"  evidence  {line}", quiet=args.quiet)
     if args.json:
         console.as_json(
             {
+                "certificate": None if evidence is None else evidence[0].as_dict(),
                 "output": str(target),
                 "files": sorted(names),
                 "shape": list(image.shape),
@@ -134,7 +138,7 @@ def _show_plan(
     console.result("\n".join(f"  {name:<9} {value}" for name, value in lines.items()))
 
 
-def _reconstruct(scan: Any, settings: Settings, stages: Any, *, quiet: bool) -> Any:
+def _reconstruct(scan: Any, settings: Settings, stages: Any, args: argparse.Namespace) -> tuple[Any, Any]:
     from rayfold.recon.methods import reconstruct
     from rayfold.recon.preprocess import prepare
 
@@ -144,7 +148,7 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, *, quiet: bool) -> 
         scan = prepare(
             scan, zingers=before["zingers"], rings=before["rings"], center="auto" if find else None
         )
-    with stages("reconstruct"), console.progress(how["method"], quiet=quiet) as progress:
+    with stages("reconstruct"), console.progress(how["method"], quiet=args.quiet or args.verbose) as progress:
         image = reconstruct(
             scan,
             how["method"],
@@ -154,12 +158,20 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, *, quiet: bool) -> 
             window=how["filter"],
             cutoff=how["cutoff"],
             nonnegative=how["nonnegative"],
+            strength=how["strength"],
             device=how["device"],
+            verbose=args.verbose,
             progress=progress,
         )
+    evidence = None
+    if settings["output"]["certificate"]:
+        from rayfold.recon.evidence import certify_scan
+
+        with stages("certificate"):
+            evidence = certify_scan(scan, image)
     if settings["output"]["hu"]:
         image = image.to_hu(scan.mu_water)
-    return image
+    return image, evidence
 
 
 def _inputs(source: Path, settings: Settings) -> list[Path]:
@@ -171,7 +183,24 @@ def _inputs(source: Path, settings: Settings) -> list[Path]:
     return [source] if isinstance(stated, dict) else [source, Path(stated)]
 
 
-def _write(image: Any, scan: Any, settings: Settings, folder: Path, source: Path, stages: Any) -> None:
+def _maps(image: Any, evidence: Any) -> dict[str, Any]:
+    """The certificate's maps as figures, of the middle slice that was certified."""
+    from rayfold.recon import plot
+    from rayfold.recon.data import Image
+
+    certificate, slices = evidence
+    drawn = {}
+    for caption, values in certificate.figures().items():
+        plane = values if values.ndim == 2 else values[len(slices) // 2]
+        where = "" if values.ndim == 2 else f", slice {slices[len(slices) // 2]}"
+        unit = "1/px" if image.unit == "1/px" else "1/mm"
+        drawn[f"{caption}{where}"] = plot.image(Image(plane, image.spacing[-2:], unit=unit))
+    return drawn
+
+
+def _write(
+    image: Any, evidence: Any, scan: Any, settings: Settings, folder: Path, source: Path, stages: Any
+) -> None:
     from dataclasses import replace
 
     from rayfold.recon import plot
@@ -183,6 +212,8 @@ def _write(image: Any, scan: Any, settings: Settings, folder: Path, source: Path
     record["scan"] = {"format": scan.source, "beam": repr(scan.beam), "kind": scan.kind, "unit": scan.unit}
     record["steps"], record["notes"] = image.provenance["steps"], image.provenance["notes"]
     record["image"] = {"shape": image.shape, "spacing": image.spacing, "unit": image.unit}
+    if evidence is not None:
+        record["certificate"] = {**evidence[0].as_dict(), "slices": list(evidence[1])}
     image = replace(image, provenance=record)
     with stages("write"):
         save(image, folder / "image.nii.gz")
@@ -194,7 +225,12 @@ def _write(image: Any, scan: Any, settings: Settings, folder: Path, source: Path
     write_report(
         folder / "report.html",
         title=f"Reconstruction of {source.name}",
-        images={"Image": plot.image(image), "Measured data": plot.sinogram(scan)},
+        images={
+            "Image": plot.image(image),
+            **(_maps(image, evidence) if evidence is not None else {}),
+            "Measured data": plot.sinogram(scan),
+        },
+        tables=evidence[0].tables() if evidence is not None else (),
         facts={
             "Method": settings["recon"]["method"],
             "Size": " x ".join(map(str, image.shape)),
@@ -203,6 +239,7 @@ def _write(image: Any, scan: Any, settings: Settings, folder: Path, source: Path
             "Unit": image.unit,
             "Preprocessing": ", ".join(record["steps"]) or "none needed",
             **{f"Note {i}": note for i, note in enumerate(record["notes"], 1)},
+            **(evidence[0].facts() if evidence is not None else {}),
         },
         provenance=record,
     )

@@ -32,9 +32,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "grid": None,
         "spacing": None,
         "nonnegative": True,
+        "strength": None,
         "device": "auto",
     },
-    "output": {"save": [], "hu": False},
+    "output": {"save": [], "hu": False, "certificate": True},
 }
 NUMBER, WHOLE, YES_NO, TEXT = (
     (int | float, "a number"),
@@ -58,10 +59,13 @@ KINDS: dict[str, tuple[Any, str]] = {
     "grid": WHOLE,
     "spacing": NUMBER,
     "nonnegative": YES_NO,
+    "strength": NUMBER,
+    "certificate": YES_NO,
     "device": TEXT,
     "hu": YES_NO,
 }
-METHODS = ("fbp", "cgls", "sirt")
+METHODS = ("fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs")
+REGULARISED = ("tv", "tgv", "wavelet", "pwls", "os-sqs")
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 RINGS = ("sorting", "all", "filtering", "fitting", "dead")
 CHOICES = {"method": METHODS, "filter": FILTERS, "rings": RINGS, "sense": ("ccw", "cw")}
@@ -69,6 +73,7 @@ POSITIVE = {
     "grid": "in pixels per side",
     "spacing": "in mm",
     "iterations": "in steps",
+    "strength": "in units of the data term over those of the image",
     "mu_water": "in 1/mm, about 0.02",
     "pixel_size": "in mm",
 }
@@ -113,7 +118,9 @@ def _check_method(how: dict[str, Any], args: argparse.Namespace) -> None:
     """A setting that the method would ignore is a mistake, not a detail."""
     method = how["method"]
     if method == "fbp" and how["iterations"] is not None:
-        raise ValueError("fbp has no iterations; leave --iterations out, or choose --method cgls or sirt")
+        raise ValueError("fbp has no iterations; leave --iterations out, or choose an iterative --method")
+    if method not in REGULARISED and how["strength"] is not None:
+        raise ValueError(f"{method} has no strength; leave --strength out, or choose {one_of(REGULARISED)}")
     for name in ("filter", "cutoff"):
         if method != "fbp" and getattr(args, name) is not None:
             raise ValueError(f"{method} has no {name}; leave --{name} out, or choose --method fbp")
