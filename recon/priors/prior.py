@@ -42,13 +42,42 @@ class Prior:
             f"{type(self).__name__} has no proximal operator; use a solver with gradients (LBFGS, OSSQS)"
         )
 
+    def warm(self, x: Array) -> tuple[Array, ...]:
+        """Start of the inner variables of `prox_from`: nothing where `prox` has a closed form."""
+        return ()
+
+    def prox_from(
+        self, x: Array, step: Array | float, warm: tuple[Array, ...]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """`prox` with its inner variables started at `warm`, and where they ended: for the next call."""
+        return self.prox(x, step), warm
+
 
 class Split(Prior):
     """A prior ``R(x) = min_w g(K (x, w))`` that primal-dual methods take apart.
 
     `w` is an auxiliary image that most priors lack (None). All arrays returned are fresh: the caller may
-    write into them, and into the `z` it passes to `dual_prox`.
+    write into them, and into the `z` it passes to `dual_prox`. Unless it is overridden, `prox` takes
+    `iterations` steps on the dual problem.
     """
+
+    iterations: int
+    ndim: int
+
+    def prox(self, x: Array, step: Array | float) -> Array:
+        return self.prox_from(x, step, self.warm(x))[0]
+
+    def warm(self, x: Array) -> tuple[Array, ...]:
+        from rayfold.recon.priors.inner import start  # solvers, which it needs, need this module
+
+        return start(self, x)
+
+    def prox_from(
+        self, x: Array, step: Array | float, warm: tuple[Array, ...]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        from rayfold.recon.priors.inner import descend
+
+        return descend(self, x, step, warm, self.iterations)
 
     def auxiliary(self, x: Array) -> Array | None:
         """Start of the auxiliary variable."""
@@ -81,7 +110,7 @@ class Analysis(Split):
 
     def of(self, x: Array) -> LinearOperator:
         """K for an image: its trailing axes."""
-        n: int = self.ndim  # type: ignore[attr-defined]
+        n = self.ndim
         if len(x.shape) < n:
             raise ValueError(f"{type(self).__name__} needs images of {n} axes, got shape {tuple(x.shape)}")
         return self.operator(tuple(x.shape[len(x.shape) - n :]))

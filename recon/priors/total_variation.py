@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from rayfold.operators import LinearOperator
 from rayfold.operators.differences import Gradient
 from rayfold.operators.dispatch import namespace
-from rayfold.recon.priors.inner import dual_prox_descent
 from rayfold.recon.priors.prior import Analysis
 from rayfold.recon.solvers.checks import positive
 
@@ -35,10 +34,11 @@ def lengths(z: Array, n: int) -> Array:
 
 
 def onto_ball(z: Array, radius: Any, n: int) -> Array:
-    """Gradients of length above `radius` shortened to it; writes into `z` where the library can."""
-    xp = namespace(z)
-    length = lengths(z, n)
-    z *= radius / xp.clip(length, radius, None)
+    """Gradients of length above `radius` shortened to it; writes into `z` where no graph needs it."""
+    factor = radius / namespace(z).clip(lengths(z, n), radius, None)
+    if getattr(z, "requires_grad", False):  # the lengths are differentiated with the old values
+        return z * factor
+    z *= factor
     return z
 
 
@@ -55,7 +55,7 @@ class TV(Analysis):
     spacing : float or tuple of float
         Pixel size along each axis; only ratios matter beside `strength`.
     iterations : int
-        Steps of `prox`, which has no closed form.
+        Steps of `prox`, which has no closed form; solvers start each where the last one ended.
 
     References
     ----------
@@ -86,9 +86,6 @@ class TV(Analysis):
 
     def dual_prox(self, z: Array, step: Array | float) -> Array:
         return onto_ball(z, self.strength, self.ndim)
-
-    def prox(self, x: Array, step: Array | float) -> Array:
-        return dual_prox_descent(self, x, step, self.iterations)
 
 
 @dataclass(frozen=True)
@@ -150,6 +147,3 @@ class HuberTV(Analysis):
     def dual_prox(self, z: Array, step: Array | float) -> Array:
         z /= 1 + step * self.corner / self.strength
         return onto_ball(z, self.strength, self.ndim)
-
-    def prox(self, x: Array, step: Array | float) -> Array:
-        return dual_prox_descent(self, x, step, self.iterations)
