@@ -1,0 +1,323 @@
+"""The unseen part, what the prior put there, and the lock, against dense linear algebra and exact cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rayfold.operators import (
+    FanBeam,
+    Gaussian,
+    LinearOperator,
+    ParallelBeam,
+    PoissonTransmission,
+    Select,
+    Volume,
+    XRay,
+)
+from rayfold.operators.calculus import Diagonal
+from rayfold.recon import CGLS, Problem, run
+from rayfold.recon.evidence import certify
+from rayfold.recon.evidence.range_null import solve
+
+FAN = XRay(
+    Volume((6, 7), 1.1), FanBeam.evenly(5, 11, pitch=1.3, source_to_axis=30.0, source_to_detector=44.0)
+)
+
+
+class Counted(LinearOperator):
+    """An operator that counts its own calls."""
+
+    def __init__(self, op):
+        self.op, self.calls = op, {False: 0, True: 0}
+
+    in_shape = property(lambda self: self.op.in_shape)
+    out_shape = property(lambda self: self.op.out_shape)
+
+    def apply(self, x, out, *, adjoint, **operands):
+        out[...] = self.evaluate(x, adjoint=adjoint)
+
+    def evaluate(self, x, *, adjoint):
+        self.calls[adjoint] += 1
+        return self.op.evaluate(x, adjoint=adjoint)
+
+
+def truth(problem, x, eps):
+    """Unseen part, what was added, and the locked image from the matrix itself."""
+    M = problem.A.dense(np.complex128 if problem.A.field == "complex" else np.float64)
+    weights = np.broadcast_to(problem.noise.weights(problem.y), problem.y.shape).ravel()
+    G = (M.conj().T * weights) @ M
+    inverse = np.linalg.inv(G + eps * np.eye(len(G)))
+    flat = x.ravel()
+    unseen = flat - inverse @ (G @ flat)
+    least = inverse @ ((M.conj().T * weights) @ problem.y.ravel())
+    added = unseen - (least - inverse @ (G @ least))
+    return tuple(v.reshape(x.shape) for v in (unseen, added, unseen + least))
+
+
+@pytest.fixture
+def fan(rng) -> tuple[Problem, np.ndarray]:
+    clean = FAN(rng.random(FAN.in_shape))
+    sigma = 0.1 * (0.5 + rng.random(FAN.out_shape))
+    y = clean + sigma * rng.standard_normal(FAN.out_shape)
+    return Problem(FAN, y, Gaussian(sigma)), rng.random(FAN.in_shape)
+
+
+# --- against the matrix ---
+
+
+def test_maps_are_those_of_the_matrix(fan):
+    problem, x = fan
+    c = certify(problem, x, pairs=400)
+    unseen, added, lock = truth(problem, x, c.eps)
+    size = np.linalg.norm(x)
+    assert np.linalg.norm(c.unseen - unseen) < 1e-3 * size
+    assert np.linalg.norm(c.added - added) < 2e-3 * size
+    assert np.linalg.norm(c.lock(x, pairs=200) - lock) < 1e-3 * size
+    assert c.eps == pytest.approx(1 / np.mean(x**2))
+
+
+@pytest.mark.parametrize("pairs", [8, 12, 20, 30])
+def test_shares_are_bracketed_whatever_the_budget(fan, pairs):
+    problem, x = fan
+    c = certify(problem, x, pairs=pairs)
+    unseen, added, _ = truth(problem, x, c.eps)
+    size, slack = np.sum(x**2), 1e-9
+    assert c.pairs <= pairs
+    assert c.unseen_share - slack <= np.sum(unseen**2) / size <= c.unseen_at_most + slack
+    assert c.added_share - slack <= np.sum(added**2) / size <= c.added_at_most + slack
+    assert np.linalg.norm(c.unseen - unseen) <= c.unseen_error * np.sqrt(size) + slack
+    assert c.unseen_share == pytest.approx(np.sum(c.unseen**2) / size)
+
+
+def test_counted_photons_weigh_the_maps(rng):
+    """The data term's own weights, not one number: dark rays see less."""
+    x = 0.05 * rng.random(FAN.in_shape)
+    noise = PoissonTransmission(300.0, electronic=4.0)
+    problem = Problem(FAN, noise.sample(FAN(x), 3), noise)
+    c = certify(problem, x, pairs=400)
+    assert np.linalg.norm(c.unseen - truth(problem, x, c.eps)[0]) < 1e-3 * np.linalg.norm(x)
+
+
+def test_complex_operator(rng):
+    d = rng.standard_normal(12) + 1j * rng.standard_normal(12)
+    d[::3] = 0
+    x = rng.standard_normal(12) + 1j * rng.standard_normal(12)
+    A = Diagonal((12,), d)
+    problem = Problem(A, A(x) + 0.1, Gaussian(0.3))
+    c = certify(problem, x, pairs=200)
+    unseen, added, lock = truth(problem, x, c.eps)
+    np.testing.assert_allclose(c.unseen, unseen, atol=4e-3)
+    np.testing.assert_allclose(c.added, added, atol=4e-3)
+    np.testing.assert_allclose(c.lock(x, pairs=100), lock, atol=4e-3)
+    real = certify(problem, np.real(x), pairs=200)  # a real image is a complex one without imaginary part
+    np.testing.assert_allclose(real.unseen, truth(problem, np.real(x) + 0j, real.eps)[0], atol=4e-3)
+
+
+# --- exact cases ---
+
+
+def test_unmeasured_pixels_are_unseen(rng):
+    rows = (0, 2, 3, 7)
+    A = Select((9, 4), rows)
+    x = rng.random(A.in_shape) + 0.5
+    c = certify(Problem(A, A(x), Gaussian(1e-5)), x)
+    mask = np.ones(9, bool)
+    mask[list(rows)] = False
+    np.testing.assert_allclose(c.unseen[mask], x[mask], rtol=1e-8)
+    np.testing.assert_allclose(c.unseen[~mask], 0, atol=1e-8)
+    assert c.unseen_share == pytest.approx(np.sum(x[mask] ** 2) / np.sum(x**2))
+    np.testing.assert_allclose(c.added, c.unseen, atol=1e-8)  # the minimum-norm solution is 0 there
+    assert c.pairs < 15  # two eigenvalues: two steps
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.3, 1.0, 3.0, 100.0])
+def test_a_pixel_is_seen_as_far_as_the_noise_allows(sigma):
+    """For one pixel measured directly, the unseen part is sigma^2 / (sigma^2 + x^2) of it."""
+    A = Diagonal((4,), np.ones(4))
+    x = np.full(4, 1.7)
+    c = certify(Problem(A, x, Gaussian(sigma)), x)
+    np.testing.assert_allclose(c.unseen, x * sigma**2 / (sigma**2 + 1.7**2), rtol=1e-10)
+
+
+def test_masked_fourier_samples(rng):
+    """Cartesian sampling: what is not seen is the image of the missing frequencies."""
+
+    class MaskedDFT(LinearOperator):
+        field = "complex"
+        in_shape = (8, 8)
+        out_shape = (8, 8)
+        mask = np.arange(8) % 3 == 0
+
+        def apply(self, x, out, *, adjoint, **operands):
+            if adjoint:
+                out[...] = np.fft.ifft2(x * self.mask, norm="ortho")
+            else:
+                out[...] = np.fft.fft2(x, norm="ortho") * self.mask
+
+    A = MaskedDFT()
+    x = rng.standard_normal((8, 8)) + 1j * rng.standard_normal((8, 8))
+    c = certify(Problem(A, A(x), Gaussian(1e-6)), x)
+    missing = np.fft.ifft2(np.fft.fft2(x, norm="ortho") * ~A.mask, norm="ortho")
+    np.testing.assert_allclose(c.unseen, missing, atol=1e-9)
+    assert c.unseen_share == pytest.approx(c.unseen_at_most, abs=1e-9)
+
+
+def test_images_that_the_data_make_are_seen_and_others_are_not(rng):
+    A = Select((8,), (1, 4, 5))
+    problem = Problem(A, np.ones(3), Gaussian(1e-6))
+    assert certify(problem, A.H(rng.random(3) + 1)).unseen_share < 1e-9
+    assert certify(problem, np.array([1.0, 0, 1, 1, 0, 0, 1, 1])).unseen_share == pytest.approx(1)
+
+
+def test_an_operator_that_sees_nothing_and_an_empty_image():
+    A = Diagonal((5,), np.zeros(5))
+    c = certify(Problem(A, np.zeros(5), Gaussian(1.0)), np.ones(5))
+    assert c.unseen_share == 1 and c.norm == 0 and c.added_share == 1
+    full = Diagonal((5,), np.ones(5))
+    c = certify(Problem(full, np.ones(5), Gaussian(1.0)), np.zeros(5))
+    assert c.unseen_share == 0 and not c.unseen.any() and not c.added.any()
+    assert "chi-square 1 per datum" in c.summary()
+
+
+def test_the_minimum_norm_solution_adds_nothing(fan):
+    problem, x = fan
+    eps = float(1 / np.mean(x**2))
+    least = run(CGLS(damping=eps), problem, 60).x
+    c = certify(problem, least, scale=eps**-0.5, pairs=200)
+    assert c.added_share < 1e-12 and c.eps == pytest.approx(eps)
+
+
+# --- the lock ---
+
+
+def test_locking_restores_what_the_data_know_and_keeps_the_rest(rng):
+    A = Select((9,), (0, 2, 3))
+    x = rng.random(9)
+    c = certify(Problem(A, A(x), Gaussian(1e-5)), x)
+    broken = x.copy()
+    broken[[0, 2]] += 5.0  # against the data
+    np.testing.assert_allclose(c.lock(broken), x, atol=1e-8)
+    invented = x.copy()
+    invented[5] += 5.0  # where the data say nothing
+    np.testing.assert_allclose(c.lock(invented), invented, atol=1e-8)
+
+
+def test_locking_twice_is_locking_once(rng):
+    A = XRay(Volume((6, 6)), ParallelBeam.evenly(3, 8))  # 24 data, 36 pixels: all eigenvalues 0 or large
+    problem = Problem(A, A(rng.random(A.in_shape)), Gaussian(1e-7))
+    x = rng.random(A.in_shape)
+    c = certify(problem, x)
+    once = c.lock(x, pairs=300)
+    assert np.linalg.norm(once - x) > 0.1
+    np.testing.assert_allclose(c.lock(once, pairs=300), once, atol=1e-3)
+
+
+def test_a_locked_image_fits_no_worse_than_the_minimum_norm_solution(rng):
+    A = XRay(Volume((6, 6)), ParallelBeam.evenly(3, 8))
+    problem = Problem(A, A(rng.random(A.in_shape)) + 0.3 * rng.standard_normal(A.out_shape), Gaussian(0.3))
+    c = certify(problem, rng.random(A.in_shape))
+    least = run(CGLS(damping=c.eps), problem, 80).x
+    _, values, rows = np.linalg.svd(A.dense())
+    nothing = rows[int((values > 1e-8 * values[0]).sum()) :]
+    assert len(nothing) > 10
+    invented = least + (nothing.T @ rng.standard_normal(len(nothing))).reshape(A.in_shape)
+    locked = c.lock(invented, pairs=300)
+    misfit = [np.linalg.norm(problem.y - A(v)) for v in (locked, least)]
+    assert misfit[0] <= misfit[1] * (1 + 1e-6)
+    seen = rows[: len(rows) - len(nothing)]
+    np.testing.assert_allclose(nothing @ (locked - invented).ravel(), 0, atol=1e-9)
+    assert np.linalg.norm(seen @ (locked - invented).ravel()) > 1e-3
+
+
+def test_locking_moves_each_component_by_its_own_factor(fan):
+    """Distance from the data shrinks by eps / (g + eps), component by component."""
+    problem, x = fan
+    c = certify(problem, x)
+    root = np.sqrt(np.broadcast_to(problem.noise.weights(problem.y), problem.y.shape)).ravel()
+    M = root[:, None] * FAN.dense()
+    left, values, _ = np.linalg.svd(M, full_matrices=False)
+    before, after = (left.T @ (root * (problem.y - FAN(v)).ravel()) for v in (x, c.lock(x, pairs=300)))
+    np.testing.assert_allclose(after, before * c.eps / (values**2 + c.eps), atol=2e-2 * np.abs(before).max())
+
+
+# --- laws ---
+
+
+@pytest.mark.parametrize("power", [-40, -20, 20, 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_units(fan, power, dtype):
+    """Data, noise and image times one number: the same shares, maps times that number."""
+    problem, x = fan
+    y, sigma, x = (np.asarray(v, dtype) for v in (problem.y, problem.noise.sigma, x))
+    unit = certify(Problem(FAN, y, Gaussian(sigma)), x)
+    scale = dtype(2.0**power)
+    c = certify(Problem(FAN, scale * y, Gaussian(scale * sigma)), scale * x)
+    assert c.unseen_share == unit.unseen_share and c.added_share == unit.added_share
+    assert c.chi_square == unit.chi_square and c.pairs == unit.pairs
+    np.testing.assert_array_equal(c.unseen, scale * unit.unseen)
+    np.testing.assert_array_equal(c.lock(scale * x), scale * unit.lock(x))
+    assert c.unseen.dtype == c.added.dtype == c.lock(scale * x).dtype == dtype
+
+
+def test_less_noise_is_never_less_seen(fan):
+    problem, x = fan
+    shares = [
+        certify(Problem(FAN, problem.y, Gaussian(s)), x, pairs=300).unseen_share
+        for s in (1e-2, 1e-1, 1.0, 10.0)
+    ]
+    assert shares == sorted(shares) and shares[-1] > 0.5 > shares[0] > 0
+
+
+def test_batch_is_a_loop(fan, rng):
+    problem, _ = fan
+    y = np.stack([[problem.y, 2 * problem.y], [rng.random(FAN.out_shape), 0 * problem.y]])
+    x = rng.random((2, 2, *FAN.in_shape))
+    whole = certify(Problem(FAN, y, Gaussian(0.2)), x, pairs=14)
+    assert whole.views.shape == (2, 2, 5) and whole.unseen.shape == x.shape
+    for i in np.ndindex(2, 2):
+        one = certify(Problem(FAN, y[i], Gaussian(0.2)), x[i], pairs=14)
+        for name in ("chi_square", "p_value", "unseen_share", "unseen_at_most", "added_share", "norm", "eps"):
+            assert getattr(whole, name)[i] == pytest.approx(getattr(one, name), rel=1e-9)
+        np.testing.assert_allclose(whole.added[i], one.added, atol=1e-12)
+        np.testing.assert_allclose(whole.spectrum[i], one.spectrum)
+    assert "4 problems" in whole.summary()
+
+
+def test_the_budget_of_pairs_is_kept(fan):
+    problem, x = fan
+    for pairs in (8, 15, 30):
+        A = Counted(FAN)
+        c = certify(problem._replace(A=A), x, pairs=pairs)
+        assert A.calls[False] <= pairs and A.calls[True] <= pairs
+        assert max(A.calls.values()) == c.pairs
+    A = Counted(FAN)
+    certify(problem._replace(A=A), x).lock(x, pairs=9)
+    assert A.calls[False] <= 39
+
+
+# --- the numerics underneath ---
+
+
+@pytest.mark.parametrize("n", [1, 3, 6, 10])
+def test_second_power_and_bounds_of_the_solver(rng, n):
+    d = np.sqrt(np.r_[0, 0, np.geomspace(1e-3, 1e4, 8)])
+    problem = Problem(Diagonal((10,), d), np.zeros(10))
+    b = rng.standard_normal(10)
+    found = solve(problem, b, np.array(1.0), n, second=True, tolerance=0.0)
+    exact, twice = b / (d**2 + 1), b / (d**2 + 1) ** 2
+    assert np.linalg.norm(found.z - exact) <= found.error * (1 + 1e-9) + 1e-12
+    assert np.sum(found.z**2) <= np.sum(exact**2) * (1 + 1e-9) <= found.at_most * (1 + 1e-6)
+    assert np.sum(found.second**2) <= np.sum(twice**2) * (1 + 1e-9) <= found.second_at_most * (1 + 1e-6)
+    if n == 10:
+        np.testing.assert_allclose(found.z, exact, atol=1e-7)
+        np.testing.assert_allclose(found.second, twice, atol=1e-6)
+
+
+def test_bounds_tighten_with_steps(rng):
+    d = np.geomspace(1, 1e3, 40)
+    b = rng.standard_normal(40)
+    problem = Problem(Diagonal((40,), np.sqrt(d - 1)), np.zeros(40))
+    found = [solve(problem, b, np.array(1.0), n, tolerance=0.0).at_most for n in range(24)]
+    assert all(later <= earlier * (1 + 1e-12) for earlier, later in zip(found, found[1:], strict=False))
+    assert found[0] == pytest.approx(b @ b) and found[-1] < 1.2 * np.sum((b / d) ** 2)
