@@ -21,6 +21,7 @@ from rayfold.recon.solvers.arrays import inner
 
 Array = Any
 LEAST = PAIRS + 3
+MOST_NOISE = 27 / 256  # largest value of g / (g + 1)^4: how much of a residual can turn up as `added`
 
 
 def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: int = 30) -> Certificate:
@@ -83,13 +84,12 @@ def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: in
 def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Certificate:
     known = problem.noise is not None
     noise: Noise = problem.noise if problem.noise is not None else estimate_noise(problem)
-    full = problem._replace(noise=noise)
+    quadratic = _quadratic(problem._replace(noise=noise))
     prediction = problem.A(x)
-    residual = problem.y - prediction
+    residual = quadratic.y - prediction
     whitened, measured = _whitened(noise, residual, prediction, problem.y)
     statistics = residual_statistics(whitened, problem.A.out_shape, measured)
     upper, lower = tail(statistics.chi_square, statistics.n_data)
-    quadratic = full.quadratic()
     size = image_scale(problem, x) if scale is None else np.full(_lead(problem), float(scale))
     b = gradient(quadratic, size, residual)
     x = namespace(b).astype(x, b.dtype)  # a complex operator sees a real image as a complex one
@@ -103,6 +103,8 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Cer
     factor = spread_out(problem, size, x)
     assert prior.second is not None
     added = _part(_energy(problem, prior.second), energy)
+    misfit = host(inner(problem.A.out_shape, residual, quadratic.weigh(residual)))
+    bounds = prior.second_at_most, (np.sqrt(unseen.second_at_most) + np.sqrt(MOST_NOISE * misfit)) ** 2
     with np.errstate(divide="ignore"):
         eps = 1 / size**2
     return Certificate(
@@ -128,7 +130,7 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Cer
         unseen_error=_plain(_part(unseen.error, np.sqrt(energy))),
         added=factor * prior.second,
         added_share=_plain(added),
-        added_at_most=_plain(_part(prior.second_at_most, energy)),
+        added_at_most=_plain(_part(np.minimum(*bounds), energy)),
         pairs=PAIRS + 1 + unseen.steps + prior.steps,
         hashes={
             "data": sha256(problem.y),
@@ -155,6 +157,14 @@ def _check_image(problem: Problem, x: Array) -> None:
     xp = namespace(x)
     if not bool(xp.all(xp.isfinite(x))):
         raise ValueError("the image holds values that are not finite; certify one that is finite everywhere")
+
+
+def _quadratic(problem: Problem) -> Problem:
+    """The problem with Gaussian noise, and with counts less their background."""
+    if not isinstance(problem.noise, Poisson):
+        return problem.quadratic()
+    background = problem.noise.mean(namespace(problem.y).zeros_like(problem.y))
+    return problem.quadratic()._replace(y=problem.y - background)
 
 
 def _lead(problem: Problem) -> tuple[int, ...]:

@@ -100,7 +100,7 @@ def _probe(shape: tuple[int, ...], like: Array, rng: np.random.Generator) -> Arr
     draw = rng.standard_normal(shape)
     if "complex" in dtype_name(like):
         draw = draw + 1j * rng.standard_normal(shape)
-    return match(np.ascontiguousarray(np.broadcast_to(draw, tuple(like.shape))), like)
+    return match(np.array(np.broadcast_to(draw, tuple(like.shape))), like)
 
 
 def _product(a: Array, b: Array) -> complex:

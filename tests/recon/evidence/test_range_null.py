@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -319,5 +321,5 @@ def test_bounds_tighten_with_steps(rng):
     b = rng.standard_normal(40)
     problem = Problem(Diagonal((40,), np.sqrt(d - 1)), np.zeros(40))
     found = [solve(problem, b, np.array(1.0), n, tolerance=0.0).at_most for n in range(24)]
-    assert all(later <= earlier * (1 + 1e-12) for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later <= earlier * (1 + 1e-12) for earlier, later in pairwise(found))
     assert found[0] == pytest.approx(b @ b) and found[-1] < 1.2 * np.sum((b / d) ** 2)
