@@ -80,7 +80,7 @@ def page(rows: Sequence[Sequence[Panel | None]], *, size: float, foot: str = "")
                 h, w = (scale * side for side in panel.extent)
                 axes = figure.add_axes((left / width, (top - h) / height, w / width, h / height))
                 draw(axes, panel)
-                _write(figure, left / width, top / height, height, panel)
+                _write(figure, left / width, top / height, height, panel, any(p.note for p in row if p))
             left += column + GAP
         end = MARGIN + sum(widths[: len(row)]) + GAP * (len(row) - 1)
         last = [panel for panel in row if panel][-1]
@@ -131,10 +131,11 @@ def draw(axes: Any, panel: Panel) -> None:
     _scale_bar(axes, height, width, panel)
 
 
-def _write(figure: Any, x: float, y: float, height: float, panel: Panel) -> None:
+def _write(figure: Any, x: float, y: float, height: float, panel: Panel, noted: bool) -> None:
     at = y + 0.06 / height
     if panel.note:
         figure.text(x, at, panel.note, size=7.5, color=FAINT, va="bottom")
+    if noted:  # titles of a row stand on one line
         at += NOTE / height
     figure.text(x, at, panel.title, size=9.5, color=INK, va="bottom")
 

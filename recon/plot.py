@@ -70,20 +70,28 @@ def compare(
     *,
     window: Window = None,
     data_range: float | None = None,
+    difference: float | None = None,
 ) -> Any:
     """Show images side by side in one window, with metrics and difference maps against a reference.
+
+    The window, the range of the metrics and the window of the differences are the same for all images; the
+    last two are stated below the figure.
 
     Parameters
     ----------
     images : mapping of str to Image or ndarray, (ny, nx) or (nz, ny, nx)
-        Names and images of one shape; volumes show their middle slice, metrics take all of them.
+        Names and images of one shape; volumes show their middle slice, metrics take all of them. Arrays
+        take the pixel size and the unit of the images they are shown with.
     reference : str or Image or ndarray, optional
         The truth, or its name among `images`. It is shown first; the others get PSNR and SSIM in the title
         and their difference from it below.
     window : str or (low, high), optional
         As in `image`; by default that of the reference or of the first image.
     data_range : float, optional
-        Range of values for the metrics, stated below the figure; by default max - min of the reference.
+        Range of values for the metrics; by default max - min of the reference.
+    difference : float, optional
+        The differences shown deepest blue and red, minus and plus this value; by default what 99.5 % of all
+        pixels of all differences stay within.
 
     Returns
     -------
@@ -92,7 +100,8 @@ def compare(
     Raises
     ------
     ValueError
-        If there is no image, if shapes or units differ, or if the reference's name is unknown.
+        If there is no image, if shapes or units differ, if the reference's name is unknown, or if a range is
+        not positive.
 
     Examples
     --------
@@ -101,8 +110,12 @@ def compare(
     >>> len(figure.axes)  # two images, one difference, two scales
     5
     """
-    pictures = {name: _image(value) for name, value in images.items()}
-    truth, name = _reference(pictures, reference)
+    for what, value in (("data_range", data_range), ("difference", difference)):
+        if value is not None and not 0 < value < np.inf:
+            raise ValueError(f"{what} is {value}; give a positive number in the unit of the images")
+    placed = [v for v in (*images.values(), reference) if isinstance(v, Image)]
+    pictures = {name: _beside(value, placed) for name, value in images.items()}
+    truth, name = _reference(pictures, reference, placed)
     if truth is not None:
         pictures = {name: truth, **{k: v for k, v in pictures.items() if k != name}}
     _check_alike(pictures)
@@ -115,14 +128,14 @@ def compare(
     others = list(pictures.values())[1:]
     notes = [_metrics(p.array, truth.array, span) for p in others]
     shown = [
-        replace(shown[0], note="reference"),
+        replace(shown[0], note="" if name == "reference" else "reference"),
         *(replace(p, note=n) for p, n in zip(shown[1:], notes, strict=True)),
     ]
-    differences = _differences(shown[0], shown[1:])
+    differences = _differences(shown[0], shown[1:], difference)
     unit = "" if truth.unit in ("", "a.u.") else f" {truth.unit}"
-    foot = (
-        f"PSNR and SSIM with a data range of {number(span)}{unit}; difference is image \N{MINUS SIGN} {name}"
-    )
+    metrics = f"PSNR and SSIM with a data range of {number(span)}{unit}; " if span > 0 else ""
+    edge = f"\N{PLUS-MINUS SIGN}{number(differences[0].high)}{unit}"
+    foot = f"{metrics}difference is image \N{MINUS SIGN} {name}, shown within {edge}"
     rows: list[list[Panel | None]] = []
     for start in range(0, len(others), PER_ROW - 1):
         part = slice(start, start + PER_ROW - 1)
@@ -189,6 +202,14 @@ def _image(value: Picture) -> Image:
     return Image(array, (1.0,) * array.ndim, unit="a.u.")
 
 
+def _beside(value: Picture, placed: list[Image]) -> Image:
+    """As `_image`, but an array shown next to images with a place lies where they do."""
+    alone = _image(value)
+    if isinstance(value, Image) or not placed or alone.shape != placed[0].shape:
+        return alone
+    return replace(placed[0], array=alone.array)
+
+
 def _length(picture: Image) -> str:
     return "px" if picture.unit in ("1/px", "a.u.") and set(picture.spacing) == {1.0} else "mm"
 
@@ -214,9 +235,11 @@ def _orthogonal(picture: Image, low: float, high: float) -> list[Panel]:
     ]
 
 
-def _reference(pictures: Mapping[str, Image], reference: str | Picture | None) -> tuple[Image | None, str]:
+def _reference(
+    pictures: Mapping[str, Image], reference: str | Picture | None, placed: list[Image]
+) -> tuple[Image | None, str]:
     if not isinstance(reference, str):
-        return (None if reference is None else _image(reference)), "reference"
+        return (None if reference is None else _beside(reference, placed)), "reference"
     if reference not in pictures:
         raise ValueError(f"reference {reference!r} is not one of the images: {', '.join(pictures)}")
     return pictures[reference], reference
@@ -229,6 +252,11 @@ def _check_alike(pictures: Mapping[str, Image]) -> None:
     units = {p.unit for p in pictures.values()} - {"a.u."}
     if len(shapes) > 1:
         raise ValueError(f"the images have shapes {sorted(shapes)}; reconstruct them on one grid")
+    steps = np.array([p.spacing for p in pictures.values()])
+    if not np.allclose(steps, steps[0], rtol=1e-4, atol=0):
+        raise ValueError(
+            f"the images have pixels of {sorted(map(tuple, steps.tolist()))}; resample to one grid"
+        )
     if len(units) > 1:
         raise ValueError(f"the images are in {', '.join(sorted(units))}; convert them to one unit")
 
@@ -240,11 +268,11 @@ def _metrics(array: npt.NDArray[Any], truth: npt.NDArray[Any], span: float) -> s
     return f"PSNR {psnr(array, truth, data_range=span):.1f} dB{similar}"
 
 
-def _differences(truth: Panel, others: list[Panel]) -> list[Panel]:
+def _differences(truth: Panel, others: list[Panel], edge: float | None) -> list[Panel]:
     """Image minus reference, blue below and red above, one symmetric window for all."""
     maps = [panel.array.astype(np.float64) - truth.array for panel in others]
-    edge = float(np.percentile(np.abs(np.stack(maps)), 99.5)) if maps else 0.0
-    edge = edge or 1.0
+    if edge is None:
+        edge = float(np.percentile(np.abs(np.stack(maps)), 99.5)) or 1.0
     return [
         replace(panel, array=m, low=-edge, high=edge, cmap="RdBu_r", title="", note="")
         for panel, m in zip(others, maps, strict=True)

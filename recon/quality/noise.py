@@ -98,7 +98,8 @@ def noise_power_spectrum(
 
 def _detrended(rois: Floats, detrend: str) -> Floats:
     if detrend == "mean":
-        return rois - rois.mean((1, 2), keepdims=True)
+        level: Floats = rois - rois.mean((1, 2), keepdims=True)
+        return level
     if detrend == "ensemble":
         n = len(rois)
         if n < 2:
@@ -114,4 +115,5 @@ def _detrended(rois: Floats, detrend: str) -> Floats:
     )
     basis = basis / np.sqrt((basis**2).sum((1, 2), keepdims=True))
     plane: Floats = np.tensordot(np.tensordot(rois, basis, ((1, 2), (1, 2))), basis, 1)
-    return rois - plane
+    flat: Floats = rois - plane
+    return flat

@@ -201,7 +201,7 @@ def _transfer(spread: Floats, width: float, highest: float) -> MTF:
     window = np.where(at <= 0.5, 1.0, 0.5 + 0.5 * np.cos(2 * math.pi * (at - 0.5)))
     padded = 8 * m  # a frequency grid fine enough to interpolate on
     modulus = np.abs(np.fft.rfft(spread * window, padded))
-    frequency = np.fft.rfftfreq(padded, width)
+    frequency: Floats = np.fft.rfftfreq(padded, width).astype(np.float64)
     if modulus[0] == 0:
         raise ValueError("the two sides of the edge are equal; choose an edge with contrast")
     # averaging over a bin and differencing bins each multiply by a sinc

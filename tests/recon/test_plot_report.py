@@ -92,6 +92,40 @@ def test_compare_shares_a_window_and_states_its_metrics(chest):
     assert "data range of 2000" in words(compare({"noisy": noisy}, chest, window="soft", data_range=2000))
 
 
+def test_compare_states_the_window_of_its_differences(chest):
+    """One symmetric window for all maps, robust or given, and written below."""
+    rng = np.random.default_rng(2)
+    near, far = (chest.array + rng.normal(0, s, chest.shape) for s in (10, 40))
+    figure = compare({"near": near, "far": far}, chest, difference=60)
+    assert limits(figure.axes[4]) == limits(figure.axes[5]) == (-60, 60)
+    assert "reference, shown within \N{PLUS-MINUS SIGN}60 HU" in words(figure)
+    robust = compare({"near": near, "far": far}, chest)
+    edge = np.percentile(np.abs([near - chest.array, far - chest.array]), 99.5)
+    assert limits(robust.axes[4]) == (-edge, edge) and f"\N{PLUS-MINUS SIGN}{number(edge)} HU" in words(
+        robust
+    )
+    flat = compare({"a": np.ones((16, 16)), "b": np.zeros((16, 16))}, "b")
+    assert "PSNR" not in words(flat) and "\N{PLUS-MINUS SIGN}1" in words(flat)  # a flat truth has no range
+    for name in ("data_range", "difference"):
+        for value in (0, -1.0, np.inf, np.nan):
+            with pytest.raises(ValueError, match=f"{name} is .*positive"):
+                compare({"near": near}, chest, **{name: value})
+
+
+def test_arrays_lie_where_the_images_next_to_them_do(chest):
+    figure = compare({"array": chest.array + 1.0}, chest)
+    sizes = [a.get_position().bounds[2:] for a in figure.axes[:2]]
+    assert (
+        sizes[0] == pytest.approx(sizes[1])
+        and words(figure).count("50 mm") == 3
+        and "px" not in words(figure)
+    )
+    assert "px" in words(compare({"a": chest.array}, chest.array))
+    other = Image(chest.array, (2.0, 2.0), unit="HU")
+    with pytest.raises(ValueError, match="one grid"):
+        compare({"a": chest, "b": other})
+
+
 def test_compare_without_a_reference_and_many(chest):
     assert len(compare({"a": chest, "b": chest}).axes) == 3
     assert len(compare({str(k): chest for k in range(6)}).axes) == 7  # two rows, one scale
