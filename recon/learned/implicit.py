@@ -114,8 +114,11 @@ class _FixedPoint(torch.autograd.Function):
         return f.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "a fixed point can be differentiated once; use Unrolled for second derivatives"
+            )
         return ctx.adjoint(g), None
 
 

@@ -13,7 +13,9 @@ from rayfold.recon.solvers.arrays import along, inner, ratio
 Matrix = Callable[[Tensor], Tensor]
 
 
-def solved(matrix: Matrix, b: Tensor, shape: tuple[int, ...], n: int, *, tolerance: float = 0.0) -> Tensor:
+def solved(
+    matrix: Matrix, b: Tensor, shape: tuple[int, ...], n: int, *, tolerance: float = 0.0, order: int = 1
+) -> Tensor:
     """``matrix^-1 b`` by conjugate gradients, with exact derivatives at the price of another solve.
 
     The iterations run outside the graph. One more application of `matrix`, on the graph, lets gradients reach
@@ -31,6 +33,8 @@ def solved(matrix: Matrix, b: Tensor, shape: tuple[int, ...], n: int, *, toleran
         Steps at most, forward and backward; the derivatives are those of the solution, so take enough.
     tolerance : float
         Stop when every residual is below this part of its right-hand side.
+    order : int
+        Derivatives that will be asked for. A second one costs two more solves; without it, it is refused.
 
     References
     ----------
@@ -48,10 +52,16 @@ def solved(matrix: Matrix, b: Tensor, shape: tuple[int, ...], n: int, *, toleran
         z = conjugate_gradients(matrix, b, shape, n, tolerance=tolerance)
     if not torch.is_grad_enabled():
         return z
-    left: Tensor = _Correction.apply(
-        b - matrix(z), lambda g: solved(matrix, g, shape, n, tolerance=tolerance)
-    )
-    return z + left
+
+    def inverse(g: Tensor) -> Tensor:
+        return solved(matrix, g, shape, n, tolerance=tolerance, order=max(order - 1, 1))
+
+    correction = _Correction if order > 1 else _LastCorrection
+    for _ in range(
+        order
+    ):  # each of Newton's steps makes one more derivative right; the value is exact already
+        z = z + correction.apply(b - matrix(z), inverse)
+    return z
 
 
 class _Correction(torch.autograd.Function):
@@ -64,6 +74,19 @@ class _Correction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return ctx.inverse(g), None
+
+
+class _LastCorrection(_Correction):
+    """The same, to be differentiated once."""
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "a second derivative of an inner solution is asked for, and it was made for one; "
+                "give `solved` order=2, or MoDL implicit=False"
+            )
         return ctx.inverse(g), None
 
 

@@ -11,7 +11,7 @@ from rayfold.recon.learned.inner_solve import conjugate_gradients, solved
 from rayfold.recon.learned.networks import on_images
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.arrays import size, start
-from rayfold.recon.solvers.checks import positive
+from rayfold.recon.checks import positive
 
 
 class MoDLState(NamedTuple):

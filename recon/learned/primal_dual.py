@@ -12,7 +12,7 @@ from rayfold.operators import LinearOperator
 from rayfold.recon.learned.networks import SmallCNN, damped, on_memory
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.arrays import size, start
-from rayfold.recon.solvers.checks import positive
+from rayfold.recon.checks import positive
 
 
 class LearnedPrimalDualState(NamedTuple):

@@ -33,6 +33,8 @@ class Unrolled(nn.Module):
         Names of numeric fields of the solver or of its priors, as ``{"step_size", "strength"}``, or a path
         as "prior.1.strength" for one of several priors; each becomes one positive parameter per iteration
         (through softplus) that starts at the field's value. Nothing else is trained but the modules.
+    start : LinearOperator, optional
+        From data to the first image, as filtered back-projection; the solver's own start by default.
     checkpoint : bool
         Keep only the states between iterations and compute each step again in the backward pass.
 
@@ -58,14 +60,20 @@ class Unrolled(nn.Module):
     """
 
     def __init__(
-        self, solver: Any, n: int, *, trainable: Collection[str] = frozenset(), checkpoint: bool = False
+        self,
+        solver: Any,
+        n: int,
+        *,
+        trainable: Collection[str] = frozenset(),
+        start: LinearOperator | None = None,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if n < 1:
             raise ValueError(f"n is {n}; it must be 1 or more iterations")
         if isinstance(trainable, str):
             raise ValueError(f"trainable is the text {trainable!r}; give a set of names, {{{trainable!r}}}")
-        self.solver, self.n, self.checkpoint = solver, n, checkpoint
+        self.solver, self.n, self.start, self.checkpoint = solver, n, start, checkpoint
         self.networks, self.numbers = nn.ModuleDict(), nn.ParameterDict()
         found = dict(_leaves(solver))
         for path, value in found.items():
@@ -92,7 +100,9 @@ class Unrolled(nn.Module):
         return _with(at(self.solver, iteration), new)
 
     def forward(self, problem: Problem, x0: Tensor | None = None) -> Tensor:
-        """Image after `n` steps from `x0` (the solver's own start by default)."""
+        """Image after `n` steps from `x0`, `start` of the data, or the solver's own start."""
+        if x0 is None and self.start is not None:
+            x0 = self.start(problem.y)
         state = self.at(0).init(problem, x0)
         for k in range(self.n):
             if self.checkpoint:
