@@ -28,7 +28,7 @@ def from_deepinv(physics: Any, in_shape: Shape) -> LinearOperator:
     """The linear part of a deepinv physics as one of our operators; its noise model is left out.
 
     It computes where and in what precision its buffers are (``physics.double()`` for float64). Input of that
-    type and place is shared through DLPack-style views, not copied; the result is copied into place once.
+    type and place is shared, not copied; the result is copied into place once.
 
     Parameters
     ----------

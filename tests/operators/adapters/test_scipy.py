@@ -136,7 +136,8 @@ def test_pylops_operators_keep_the_contract(pylops, name):
     assert np.allclose(op(x), (peer @ x.ravel()).reshape(peer.dimsd))
     print("\n" + compare_adjoints(native(), op, dtype="float64"))
     assert dot_test(op, dtype="float64").ok
-    gradient_is_adjoint(from_pylops(make["Laplacian"]()))
+    if op.field == "real":
+        gradient_is_adjoint(op)
 
 
 def test_pylops_half_spectrum_is_refused(pylops):

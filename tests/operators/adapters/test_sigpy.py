@@ -46,7 +46,8 @@ def test_operators_keep_the_contract(sigpy, name):
     report = conformance(op)
     assert report.ok, str(report)
     print("\n" + compare_adjoints(native(), op))
-    gradient_is_adjoint(from_sigpy(operators(sigpy)["FiniteDifference"]))
+    if op.field == "real":
+        gradient_is_adjoint(op)
 
 
 def test_sigpy_in_our_solver(sigpy):
