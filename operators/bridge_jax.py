@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Array = Any
 _apply = Primitive("rayfold_apply")
+_data: set[type] = set()  # dataclasses that are pytrees already
 
 
 def call(op: LinearOperator, x: Array, adjoint: bool) -> Array:
@@ -192,6 +193,9 @@ def _unflatten(about: Any, children: Any) -> Any:
 
 def register_data(kind: type) -> None:
     """Make a frozen dataclass a pytree: its fields are leaves, but for those marked as configuration."""
+    if kind in _data:
+        return
+    _data.add(kind)
 
     def split() -> tuple[list[str], list[str]]:  # asked late: the class may not be a dataclass yet
         every = dataclasses.fields(kind)

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from rayfold.operators.dispatch import dtype_name, library, namespace, to_numpy
 from rayfold.operators.noise import Noise, Poisson
+from rayfold.recon.arrays import inner
 from rayfold.recon.evidence.certificate import Certificate
 from rayfold.recon.evidence.fingerprint import sha256
 from rayfold.recon.evidence.operator_check import PAIRS, examine
 from rayfold.recon.evidence.range_null import Floats, gradient, host, image_scale, solve, spread_out
 from rayfold.recon.evidence.spectrum import residual_statistics, tail
 from rayfold.recon.problem import Problem, estimate_noise
-from rayfold.recon.solvers.arrays import inner
 
 Array = Any
 LEAST = PAIRS + 3

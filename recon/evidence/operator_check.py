@@ -11,8 +11,8 @@ import numpy.typing as npt
 from rayfold.operators import LinearOperator
 from rayfold.operators.checks import BOUNDS
 from rayfold.operators.dispatch import dtype_name, match, namespace, to_numpy
+from rayfold.recon.arrays import along, axpy, inner
 from rayfold.recon.evidence.range_null import host
-from rayfold.recon.solvers.arrays import along, axpy, inner
 
 Array = Any
 STEPS = 4  # of Lanczos; the first uses what the dot test computed

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.operators.dispatch import match, namespace, to_numpy
+from rayfold.recon.arrays import along, axpy, inner
 from rayfold.recon.evidence.quadrature import upper_bound
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, axpy, inner
 
 Array = Any
 Floats = npt.NDArray[np.float64]
@@ -146,8 +146,8 @@ def solve(
         rho, before, steps = new, alpha, steps + 1
         alphas.append(alpha)
         betas.append(beta)
-    at_most = [start * upper_bound(alphas, betas, radau, power) for power in (1, 2)]
-    return Solved(z, -dz if second else None, np.sqrt(rho), np.sqrt(radau * rho), *at_most, steps)
+    once, twice = (start * upper_bound(alphas, betas, radau, power) for power in (1, 2))
+    return Solved(z, -dz if second else None, np.sqrt(rho), np.sqrt(radau * rho), once, twice, steps)
 
 
 def locked(problem: Problem, x: Array, scale: Floats, n: int) -> tuple[Array, Solved]:

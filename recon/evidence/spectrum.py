@@ -89,7 +89,7 @@ def residual_statistics(
         n,
         views,
         out_of_line(views, views_n),
-        frequencies,
+        np.asarray(frequencies, np.float64),
         spectrum,
         correlation,
         1 / np.sqrt(np.maximum(np.asarray(pairs, np.float64), 1)),

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from rayfold.operators import LinearOperator
+from rayfold.recon.arrays import along, size, start
+from rayfold.recon.checks import positive
 from rayfold.recon.learned.networks import SmallCNN, damped, on_images, on_memory
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, size, start
-from rayfold.recon.checks import positive
 from rayfold.recon.solvers.steps import lipschitz
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rayfold.recon.solvers.arrays import along, inner, ratio
+from rayfold.recon.arrays import along, inner, ratio
 
 Matrix = Callable[[Tensor], Tensor]
 

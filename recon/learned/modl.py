@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from rayfold.recon.arrays import start
+from rayfold.recon.checks import positive
 from rayfold.recon.learned.inner_solve import conjugate_gradients, solved
 from rayfold.recon.learned.networks import on_images
+from rayfold.recon.learned.residual import residual_of
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import size, start
-from rayfold.recon.checks import positive
 
 
 class MoDLState(NamedTuple):
-    """Image, ``A.H W y``, and the norm of the weighted residual of the image."""
+    """Image, ``A.H W y``, and the norm of the weighted residual, which has no gradient."""
 
     x: Tensor
     back: Tensor
@@ -70,13 +71,13 @@ class MoDL:
         """State at `x0`, or at the damped least-squares solution."""
         back = problem.A.H(problem.weigh(problem.y))
         x = self._consistent(problem, back) if x0 is None else start(problem, x0)[0]
-        return MoDLState(x, back, size(problem, problem.y - problem.A(x)))
+        return MoDLState(x, back, residual_of(problem, x))
 
     def step(self, problem: Problem, state: MoDLState) -> MoDLState:
         """One step: the network once, and up to ``iterations + 1`` of A and A.H."""
         denoised = state.x - on_images(self.network, state.x, len(problem.A.in_shape))
         x = self._consistent(problem, state.back + self.strength * denoised)
-        return MoDLState(x, state.back, size(problem, problem.y - problem.A(x)))
+        return MoDLState(x, state.back, residual_of(problem, x))
 
     def _consistent(self, problem: Problem, b: Tensor) -> Tensor:
         A = problem.A

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from rayfold.operators import LinearOperator
-from rayfold.recon.learned.networks import SmallCNN, damped, on_memory
-from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import size, start
+from rayfold.recon.arrays import size, start
 from rayfold.recon.checks import positive
+from rayfold.recon.learned.networks import SmallCNN, damped, on_memory
+from rayfold.recon.learned.residual import residual_of
+from rayfold.recon.problem import Problem
 
 
 class LearnedPrimalDualState(NamedTuple):
     """Image, primal memory ``(..., channels, *image)``, dual memory ``(..., channels, *data)``.
 
-    `scale` is the size of the operator, by which it is divided; `residual` is that of the image before.
+    `scale` is the size of the operator, by which it is divided; `residual` has no gradient.
     """
 
     x: Tensor
@@ -132,7 +133,7 @@ class LearnedPrimalDual:
         return LearnedPrimalDualState(x, primal, dual, scale, size(problem, y - prediction))
 
     def step(self, problem: Problem, state: LearnedPrimalDualState) -> LearnedPrimalDualState:
-        """One step: one A, one A.H (or `back`) and two networks."""
+        """One step: one A, one A.H (or `back`), two networks, and one A more for the residual."""
         A, y, primal, dual, scale = problem.A, problem.y, state.primal, state.dual, state.scale
         of_image, of_data = -len(A.in_shape) - 1, -len(A.out_shape) - 1
         prediction = A(primal.select(of_image, 1))
@@ -142,5 +143,5 @@ class LearnedPrimalDual:
         seen = A.H(first) / scale if self.back is None else self.back(first) * scale
         given = torch.cat([primal, seen.unsqueeze(of_image)], dim=of_image)
         primal = primal + on_memory(self.primal, given, -of_image - 1)
-        residual = size(problem, y - prediction)
-        return LearnedPrimalDualState(primal.select(of_image, 0), primal, dual, scale, residual)
+        x = primal.select(of_image, 0)
+        return LearnedPrimalDualState(x, primal, dual, scale, residual_of(problem, x))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from rayfold.operators.dispatch import is_traced, library, match, namespace, to_numpy
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Prior
-from rayfold.recon.solvers.checks import positive
 
 Array = Any
 Denoise = Callable[[Array, Any], Array]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Prior
-from rayfold.recon.solvers.checks import positive
 
 Array = Any
 

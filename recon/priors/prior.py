@@ -99,6 +99,22 @@ class Split(Prior):
         """Proximal operator of ``step g*`` (g* the convex conjugate of g)."""
         raise NotImplementedError
 
+    def pull(self, z: Array, x: Array, force: Array) -> tuple[Array, Array | None]:
+        """``K.H z + force`` for the image, in a fresh array, and the part of ``K.H z`` for `w`."""
+        part, on_w = self.synthesise(z, x)
+        part += force
+        return part, on_w
+
+    def ascend(self, z: Array, x: Array, w: Array | None, rate: Array, relaxation: Array | float) -> Array:
+        """``z + relaxation (p - z)`` with ``p = dual_prox(z + rate K (x, w), rate)``: a step of the dual."""
+        new = scaled(self.analyse(x, w), rate)
+        new += z
+        new = self.dual_prox(new, rate)
+        new -= z
+        new *= relaxation
+        new += z
+        return new
+
 
 @dataclass(frozen=True)
 class Analysis(Split):
@@ -123,6 +139,14 @@ class Analysis(Split):
 
     def squared_norm(self, x: Array) -> float:
         return self.of(x).norm_bound() ** 2
+
+
+def scaled(z: Array, factor: Array) -> Array:
+    """``factor * z``, written into `z` unless a graph needs its old values."""
+    if getattr(z, "requires_grad", False) or getattr(factor, "requires_grad", False):
+        return factor * z
+    z *= factor
+    return z
 
 
 def as_tuple(prior: Prior | tuple[Prior, ...] | None) -> tuple[Prior, ...]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Prior
-from rayfold.recon.solvers.checks import positive
 
 Array = Any
 
@@ -15,6 +15,10 @@ Array = Any
 def clipped(z: Array, radius: Any) -> Array:
     """Numbers, real or complex, of modulus above `radius` shortened to it; a new array."""
     xp = namespace(z)
+    if "complex" not in str(z.dtype):
+        if isinstance(radius, int | float):
+            return xp.clip(z, -radius, radius)
+        return xp.minimum(xp.maximum(z, -radius), radius)
     size = abs(z)
     over = size > radius
     return z * xp.where(over, radius / xp.where(over, size, xp.ones_like(size)), xp.ones_like(size))

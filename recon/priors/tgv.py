@@ -9,12 +9,13 @@ from typing import Any
 
 from rayfold.operators.differences import Gradient, SymmetricGradient
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.arrays import axpy, expand, ratio
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Split
 from rayfold.recon.priors.total_variation import lengths, onto_ball
-from rayfold.recon.solvers.arrays import axpy, expand, ratio
-from rayfold.recon.solvers.checks import positive
 
 Array = Any
+PACE_PROX = 1.0
 SPREAD = 0.3  # pace of the field over that of its duals, in `value`
 
 
@@ -95,6 +96,47 @@ class TGV(Split):
         radius = self.strength
         parts = [onto_ball(first, radius, self.ndim), onto_ball(second, radius * self.ratio, self.ndim)]
         return namespace(z).concat(parts, axis=-self.ndim - 1)
+
+    def warm(self, x: Array) -> tuple[Array, ...]:
+        """The dual variable, and the vector field."""
+        w = self.auxiliary(x)
+        return namespace(x).zeros_like(self.analyse(x, w)), w
+
+    def prox_from(
+        self, x: Array, step: Array | float, warm: tuple[Array, ...]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Primal-dual steps on ``1/2 |z - x|^2 + step g(K (z, w))``.
+
+        References
+        ----------
+        A. Chambolle and T. Pock, J. Math. Imaging Vis. 40 (2011) 120.
+        """
+        p, w = warm
+        n = self.ndim
+        if isinstance(step, int | float) and step == 0:
+            return x, warm
+        tau = PACE_PROX * self._slope(x) / self.strength
+        sigma = ratio(namespace(tau).ones_like(tau), tau * self.squared_norm(x))
+        tau, tau_w, sigma = expand(tau, n), expand(tau, n + 1), expand(sigma, n + 1)
+        z = x - step * self.synthesise(p, x)[0]
+        for _ in range(self.iterations):
+            on_z, on_w = self.synthesise(p, x)
+            new_z = step * (z - tau * on_z)
+            new_z += tau * x
+            new_z /= step + tau
+            new_w = w - tau_w * on_w
+            moved = self.analyse(axpy(2.0, new_z, -z), axpy(2.0, new_w, -w))
+            moved = sigma * moved
+            moved += p
+            p = self.dual_prox(moved, sigma)
+            z, w = new_z, new_w
+        return z, (p, w)
+
+    def _slope(self, x: Array) -> Array:
+        """Mean length of the gradient, one per image: the scale of the field."""
+        n = self.ndim
+        total = namespace(x).sum(lengths(self._of(x)[0](x), n), axis=tuple(range(-n - 1, 0)))
+        return total / math.prod(x.shape[x.ndim - n :])
 
     def value(self, x: Array) -> Array:
         """R(x) from above, by primal-dual steps for w from 0 (which is total variation)."""

@@ -12,8 +12,8 @@ import numpy as np
 from rayfold.operators import Identity, LinearOperator
 from rayfold.operators.differences import Gradient
 from rayfold.operators.dispatch import match, namespace
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Analysis
-from rayfold.recon.solvers.checks import positive
 
 Array = Any
 

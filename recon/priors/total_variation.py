@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from rayfold.operators import LinearOperator
 from rayfold.operators.differences import Gradient
-from rayfold.operators.dispatch import namespace
-from rayfold.recon.priors.prior import Analysis
-from rayfold.recon.solvers.checks import positive
+from rayfold.operators.dispatch import library, namespace
+from rayfold.recon.checks import positive
+from rayfold.recon.priors.prior import Analysis, scaled
 
 Array = Any
 
@@ -29,17 +29,15 @@ def lengths(z: Array, n: int) -> Array:
     total = parts[0] * parts[0]
     for part in parts[1:]:
         total += part * part
+    if library(type(z)) in ("numpy", "cupy"):
+        return xp.sqrt(total)
     some = total > 0  # so that the derivative of the root at 0 is 0
     return xp.where(some, xp.sqrt(xp.where(some, total, xp.ones_like(total))), xp.zeros_like(total))
 
 
 def onto_ball(z: Array, radius: Any, n: int) -> Array:
-    """Gradients of length above `radius` shortened to it; writes into `z` where no graph needs it."""
-    factor = radius / namespace(z).clip(lengths(z, n), radius, None)
-    if getattr(z, "requires_grad", False):  # the lengths are differentiated with the old values
-        return z * factor
-    z *= factor
-    return z
+    """Gradients of length above `radius` shortened to it; writes into `z` where it may."""
+    return scaled(z, radius / namespace(z).clip(lengths(z, n), radius, None))
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,8 @@ class HuberTV(Analysis):
     def gradient(self, x: Array) -> Array:
         K = self.of(x)
         z = K(x)
-        return K.H(z * (self.strength / namespace(x).clip(lengths(z, self.ndim), self.corner, None)))
+        factor = self.strength / namespace(x).clip(lengths(z, self.ndim), self.corner, None)
+        return K.H(scaled(z, factor))
 
     def curvature(self, x: Array) -> Array | float:
         """``strength / corner`` times the squared norm of the gradient: holds everywhere."""

@@ -12,9 +12,9 @@ from rayfold.operators import LinearOperator
 from rayfold.operators.calculus import Diagonal
 from rayfold.operators.dispatch import namespace
 from rayfold.operators.wavelet import Wavelet
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Analysis
 from rayfold.recon.priors.sparsity import clipped
-from rayfold.recon.solvers.checks import positive
 
 Array = Any
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.arrays import size, start
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Analysis, Prior, as_tuple
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import size, start
-from rayfold.recon.solvers.checks import positive
 from rayfold.recon.solvers.splitting import (
     beside,
     couplings,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from rayfold.recon.arrays import along, axpy, inner, ratio, root, start
+from rayfold.recon.checks import nonnegative
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, axpy, inner, ratio, root, start
-from rayfold.recon.solvers.checks import nonnegative
 
 Array = Any
 
@@ -57,7 +57,9 @@ class CGLS:
         """State at `x0`, zero by default."""
         x, prediction = start(problem, x0)
         r = problem.y - prediction
-        s, squared = self._gradient(problem, x, r)
+        s, squared = _back(problem, r)
+        if not _is_zero(self.damping):
+            s = axpy(-self.damping, x, s)
         return CGLSState(x, r, s, inner(problem.A.in_shape, s, s), root(squared))
 
     def step(self, problem: Problem, state: CGLSState) -> CGLSState:
@@ -70,22 +72,26 @@ class CGLS:
         alpha = ratio(state.gamma, curvature)
         r = axpy(-along(A.out_shape, alpha), q, state.r)
         del q
-        x = axpy(along(A.in_shape, alpha), state.p, state.x)
-        s, squared = self._gradient(problem, x, r)
+        s, squared = _back(problem, r)
+        alpha = along(A.in_shape, alpha)
+        if not _is_zero(self.damping):
+            s = axpy(-self.damping, state.x, s)
+            s -= (self.damping * alpha) * state.p
         gamma = inner(A.in_shape, s, s)
         p = axpy(along(A.in_shape, ratio(gamma, state.gamma)), state.p, s)
-        return CGLSState(x, r, p, gamma, root(squared))
+        del s  # the image comes last: one array less at a time
+        return CGLSState(axpy(alpha, state.p, state.x), r, p, gamma, root(squared))
 
     def objective(self, problem: Problem, state: CGLSState) -> Array:
         """``1/2 |A x - y|_W^2 + damping / 2 |x|^2``, one per problem."""
         return (state.residual**2 + self.damping * inner(problem.A.in_shape, state.x, state.x)) / 2
 
-    def _gradient(self, problem: Problem, x: Array, r: Array) -> tuple[Array, Array]:
-        """Downhill direction, and the squared weighted norm of the residual."""
-        weighted = problem.weigh(r)
-        squared = inner(problem.A.out_shape, r, weighted)
-        s = problem.A.H(weighted)
-        return (s if _is_zero(self.damping) else axpy(-self.damping, x, s)), squared
+
+def _back(problem: Problem, r: Array) -> tuple[Array, Array]:
+    """``A.H W r``, and the squared weighted norm of the residual r."""
+    weighted = problem.weigh(r)
+    squared = inner(problem.A.out_shape, r, weighted)
+    return problem.A.H(weighted), squared
 
 
 def _is_zero(value: Any) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from rayfold.recon.arrays import size, start
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.prior import Analysis, Prior, as_tuple
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import size, start
-from rayfold.recon.solvers.checks import positive
 from rayfold.recon.solvers.schedule import Schedule
 from rayfold.recon.solvers.splitting import (
     beside,

@@ -6,21 +6,26 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
-from rayfold.recon.priors.prior import Prior, Split, as_tuple
+from rayfold.recon.arrays import along, axpy, expand, inner, ratio, root, size, start
+from rayfold.recon.checks import between, positive
+from rayfold.recon.priors.prior import Prior, Split, as_tuple, scaled
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, axpy, expand, size, start
-from rayfold.recon.solvers.checks import between, positive
 from rayfold.recon.solvers.steps import majorant
 
 Array = Any
-SHARE = 0.5  # step of a split prior over that of the data term
+# The three numbers of the step sizes, none with a unit, found on CT problems (see `_dual_steps`).
+PACE = 0.3  # part of the way from 0 to its final size that a prior's dual goes per step
+LEAST, MOST = 1e-3, 3.0  # weight of a prior in the metric over that of the data with `DAMPING` 1
+DAMPING = 0.3  # weight of the data over the square root of that of the priors
 
 
 class PDHGState(NamedTuple):
     """State of `PDHG`.
 
     `x` is the last proximal point, `u` its over-relaxed companion with auxiliaries `w` and prediction `Au`;
-    `q` and `z` are the duals of the data and of the split priors; `tau` and `sigma` their steps.
+    `q` and `z` are the duals of the data and of the split priors; `tau` is the step of the image, `beta` that
+    of the data's dual over the weights of the data, `sigma` those of the priors' duals times their squared
+    norms. One number per problem each, `tau` one per pixel. `residual` is that of `x`.
     """
 
     x: Array
@@ -30,7 +35,8 @@ class PDHGState(NamedTuple):
     q: Array
     z: tuple[Array, ...]
     tau: Array
-    sigma: Array
+    beta: Array
+    sigma: tuple[Array, ...]
     residual: Array
 
 
@@ -39,17 +45,19 @@ class PDHG:
     """Minimise the data term plus any sum of priors, each through the operator inside it.
 
     ``max_q,z min_x <A x - y, q> - 1/2 <q, W^-1 q> + sum <K x, z> - g*(z) + h(x)``: priors of the form g(K x)
-    (TV, TGV, wavelets) go to the dual side, one simple prior h (a box) stays with the image. Steps are found
-    from the diagonal of ``A.H W A`` and the norm of each K, and every step is over-relaxed.
+    (TV, TGV, wavelets) go to the dual side, one simple prior h (a box) stays with the image.
+
+    Nobody has to give a step: ``1 / tau = beta D + sum sigma`` with D the diagonal that bounds ``A.H W A`` is
+    safe for every beta and sigma, and these follow from the sizes that the dual variables must grow to.
 
     Parameters
     ----------
     prior : Prior or tuple of Prior
         Split priors, and at most one simple one.
     balance : float
-        Trade between image and dual steps, 1 0.03 by default; no value is unsafe.
+        Factor of all dual steps at the cost of the image's; no value is unsafe.
     step_size : float
-        Part of the largest safe step, at most 1.
+        Part of the largest safe step of the image, at most 1.
     relaxation : float
         Between 0 and 2; 1 is the plain method.
 
@@ -57,6 +65,12 @@ class PDHG:
     ------
     ValueError
         If there are two simple priors: which one would hold exactly is then undefined.
+
+    Notes
+    -----
+    The dual of a prior should reach its final size (`strength`, for total variation) while ``K x`` is that of
+    the image: ``sigma`` is a fixed part of ``|z| / |K x|``, both taken from the back-projection
+    ``D^-1 A.H W y``. `beta` damps the oscillation between image and data.
 
     References
     ----------
@@ -75,7 +89,7 @@ class PDHG:
     """
 
     prior: Prior | tuple[Prior, ...] | None = None
-    balance: float = field(default=0.03, kw_only=True)
+    balance: float = field(default=1.0, kw_only=True)
     step_size: float = field(default=1.0, kw_only=True)
     relaxation: float = field(default=1.9, kw_only=True)
 
@@ -100,55 +114,98 @@ class PDHG:
         return tuple(p for p in split if isinstance(p, Split)), simple[0] if simple else None
 
     def init(self, problem: Problem, x0: Array | None = None) -> PDHGState:
-        """State at `x0`, zero by default; one A and one A.H more for the step sizes."""
+        """State at `x0`, zero by default; one A and two A.H more for the step sizes."""
         split, _ = self._sides()
         x, prediction = start(problem, x0)
-        xp, shape = namespace(x), problem.A.in_shape
+        xp, n = namespace(x), len(problem.A.in_shape)
         d = majorant(problem)
-        top = xp.max(d, axis=tuple(range(-len(shape), 0))) if d.ndim >= len(shape) else d
-        tau = self.step_size / (self.balance * (d + SHARE * len(split) * along(shape, top)))
+        top = xp.max(d, axis=tuple(range(-n, 0)))
+        top = top + xp.zeros_like(inner(problem.A.in_shape, x, x))  # one per problem
+        beta, sigma = _dual_steps(problem, split, d, top)
+        beta, sigma = self.balance * beta, tuple(self.balance * s for s in sigma)
+        metric = expand(beta, n) * d
+        for s in sigma:
+            metric = metric + expand(s, n)
         w = tuple(p.auxiliary(x) for p in split)
         z = tuple(xp.zeros_like(p.analyse(x, a)) for p, a in zip(split, w, strict=True))
-        r = problem.y - prediction
-        sigma = self.balance * SHARE * top
-        return PDHGState(x, x, w, prediction, xp.zeros_like(r), z, tau, sigma, size(problem, r))
+        residual = size(problem, problem.y - prediction)
+        q = xp.zeros_like(prediction)
+        return PDHGState(x, x, w, prediction, q, z, self.step_size / metric, beta, sigma, residual)
 
     def step(self, problem: Problem, state: PDHGState) -> PDHGState:
         """One step: one A and one A.H, one K and one K.H of every split prior."""
         split, simple = self._sides()
         A, u, rho = problem.A, state.u, self.relaxation
-        lead = u.ndim - len(A.in_shape)
-        force = A.H(state.q)
-        pulls: list[Array | None] = []
-        for p, z in zip(split, state.z, strict=True):
-            part, on_w = p.synthesise(z, u)
-            force = force + part
-            pulls.append(on_w)
-        x = u - state.tau * force
-        del force
+        x, pulls = _descend(A.H(state.q), state, split)
         if simple is not None:
             x = simple.prox(x, state.tau)
-        prediction = A(x)
-        q = axpy(2.0, prediction, -state.Au)  # the prediction at the extrapolated image 2 x - u
-        q = axpy(self.balance, problem.weigh(q - problem.y), state.q)
-        q /= 1 + self.balance
-        q = axpy(rho, q, (1 - rho) * state.q)
-        ahead = axpy(2.0, x, -u)
+        moved = A(x)
+        moved_residual = moved - problem.y
+        residual = size(problem, moved_residual)
+        moved = moved - state.Au
+        # the residual at the extrapolated image 2 x - u
+        q = problem.weigh(moved_residual + moved)
+        del moved_residual
+        rate = along(A.out_shape, rho * state.beta / (1 + state.beta))
+        q = scaled(q - state.q, rate)
+        q += state.q
+        moved *= rho
+        moved += state.Au
+        Au, moved = moved, x - u
+        ahead = x + moved
+        moved *= rho
+        moved += u
+        w, z = self._ascend(split, state, ahead, pulls)
+        return PDHGState(x, moved, w, Au, q, z, state.tau, state.beta, state.sigma, residual)
+
+    def _ascend(
+        self, split: tuple[Split, ...], state: PDHGState, ahead: Array, pulls: list[Array | None]
+    ) -> tuple[tuple[Array | None, ...], tuple[Array, ...]]:
+        """New auxiliaries and duals of the split priors."""
+        rho, lead = self.relaxation, len(state.beta.shape)
         w, z = [], []
-        for p, old_w, old_z, pull in zip(split, state.w, state.z, pulls, strict=True):
+        for p, sigma, old_w, old_z, pull in zip(split, state.sigma, state.w, state.z, pulls, strict=True):
             new_w, ahead_w = old_w, None
             if old_w is not None and pull is not None:
-                moved = old_w - self.step_size / expand(state.sigma, old_w.ndim - lead) * pull
+                moved = old_w - self.step_size / expand(sigma, old_w.ndim - lead) * pull
                 ahead_w = axpy(2.0, moved, -old_w)
                 new_w = axpy(rho, moved, (1 - rho) * old_w)
-            rate = expand(state.sigma, old_z.ndim - lead) / p.squared_norm(u)
-            new_z = p.analyse(ahead, ahead_w)
-            new_z *= rate
-            new_z += old_z
-            new_z = p.dual_prox(new_z, rate)
+            rate = expand(sigma, old_z.ndim - lead) / p.squared_norm(ahead)
             w.append(new_w)
-            z.append(axpy(rho, new_z, (1 - rho) * old_z))
-        residual = size(problem, problem.y - prediction)
-        u = axpy(rho, x, (1 - rho) * u)
-        Au = axpy(rho, prediction, (1 - rho) * state.Au)
-        return PDHGState(x, u, tuple(w), Au, q, tuple(z), state.tau, state.sigma, residual)
+            z.append(p.ascend(old_z, ahead, ahead_w, rate, rho))
+        return tuple(w), tuple(z)
+
+
+def _descend(force: Array, state: PDHGState, split: tuple[Split, ...]) -> tuple[Array, list[Array | None]]:
+    """Image after a step against all forces, and the forces on the auxiliaries."""
+    pulls: list[Array | None] = []
+    for p, z in zip(split, state.z, strict=True):
+        force, on_w = p.pull(z, state.u, force)
+        pulls.append(on_w)
+    return state.u - state.tau * force, pulls
+
+
+def _dual_steps(
+    problem: Problem, split: tuple[Split, ...], d: Array, top: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    """Steps of the duals of the data and of the priors, the latter times the squared norm of K.
+
+    For a prior: the size that its dual grows to over that of ``K x``; it is kept in proportion to the largest
+    entry of `d`, so that no prior is left behind or alone in the metric.
+    """
+    xp, A = namespace(d), problem.A
+    sigma: list[Array] = []
+    weight = xp.zeros_like(top)
+    x = A.H(problem.weigh(problem.y)) / d if split else top
+    for p in split:
+        lead = len(top.shape)
+        Kx = p.analyse(x, p.auxiliary(x))
+        shape = tuple(Kx.shape[lead:])
+        far = 1e3 * top / p.squared_norm(x)  # beyond every step in use: there the dual is a subgradient of g
+        z = p.dual_prox(expand(far, len(shape)) * Kx, expand(far, len(shape)))
+        part = ratio(root(inner(shape, z, z)), root(inner(shape, Kx, Kx)))
+        part = xp.clip(ratio(PACE * p.squared_norm(x) * part, top), LEAST, MOST)
+        sigma.append(part * top)
+        weight = weight + part
+    beta = xp.clip(DAMPING * xp.sqrt(weight), 0.03, 1.0)
+    return beta, tuple(sigma)

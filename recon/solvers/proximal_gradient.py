@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.arrays import along, axpy, inner, size, start
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.denoiser import PlugAndPlay
 from rayfold.recon.priors.prior import Prior, as_tuple
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, axpy, inner, size, start
-from rayfold.recon.solvers.checks import positive
 from rayfold.recon.solvers.steps import lipschitz, majorant
 
 Array = Any
@@ -89,7 +89,7 @@ class ProximalGradient:
         """One step: one A and one A.H."""
         forward, backward = sides(self.prior)
         rate = self.step_size / _total(state.curvature, forward, state.x)
-        z = _descend(problem, forward, state.x, state.r, rate)
+        z = _descend(problem.A.H(problem.weigh(state.r)), forward, state.x, rate)
         x, warm = z, state.inner
         if backward is not None:
             x, warm = backward.prox_from(z, rate, warm)
@@ -180,19 +180,23 @@ class FISTA:
         """One step: one A and one A.H."""
         A, xp, t = problem.A, namespace(state.residual), state.t
         forward, backward = sides(self.prior)
-        ahead = problem.y - _extrapolated(state.Ax, state.before[1], along(A.out_shape, state.beta))
-        u = _extrapolated(state.x, state.before[0], along(A.in_shape, state.beta))
+        beta, on_data = along(A.in_shape, state.beta), along(A.out_shape, state.beta)
+        force = A.H(problem.weigh(problem.y - _extrapolated(state.Ax, state.before[1], on_data)))
+        u = _extrapolated(state.x, state.before[0], beta)
         d = _total(state.curvature, forward, u)
-        x = _descend(problem, forward, u, ahead, self.step_size / d)
+        x = _descend(force, forward, u, self.step_size / d)
+        del force, u
         warm = state.inner
-        del ahead
         if backward is not None:
             x, warm = backward.prox_from(x, self.step_size / d, warm)
         if self.restart:
-            u = (u - x) * d
-            uphill = inner(A.in_shape, u, x - state.x)
+            gap = _extrapolated(state.x, state.before[0], beta)
+            gap -= x
+            gap = d * gap
+            uphill = inner(A.in_shape, gap, x - state.x)
             t = xp.where(uphill > 0, xp.ones_like(t), t)
-        del u, d
+            del gap
+        del d
         t_new = (1 + xp.sqrt(1 + 4 * t * t)) / 2
         Ax = A(x)
         residual = size(problem, problem.y - Ax)
@@ -237,9 +241,8 @@ def _total(curvature: Array, forward: tuple[Prior, ...], x: Array) -> Array:
     return curvature
 
 
-def _descend(problem: Problem, forward: tuple[Prior, ...], x: Array, r: Array, rate: Array) -> Array:
-    """``x - rate * gradient`` of the data term and the smooth priors; `r` is the data residual at x."""
-    force = problem.A.H(problem.weigh(r))
+def _descend(force: Array, forward: tuple[Prior, ...], x: Array, rate: Array) -> Array:
+    """``x - rate * gradient``; `force` is minus the gradient of the data term."""
     for prior in forward:
         force = force - prior.gradient(x)
     z = rate * force

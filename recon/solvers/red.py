@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from rayfold.recon.arrays import along, axpy, inner, size, start
+from rayfold.recon.checks import positive
 from rayfold.recon.priors.denoiser import PlugAndPlay
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, axpy, inner, size, start
-from rayfold.recon.solvers.checks import positive
 from rayfold.recon.solvers.steps import lipschitz
 
 Array = Any

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.arrays import axpy, ratio, size, start
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import axpy, ratio, size, start
 
 Array = Any
 NEGLIGIBLE = 1e-5  # part of the largest sum
@@ -70,7 +70,7 @@ class SIRT:
         xp = namespace(r)
         rows = problem.A(xp.ones_like(x))
         cols = problem.A.H(problem.weigh(xp.ones_like(r)))
-        return SIRTState(x, r, _reciprocal(rows), _reciprocal(cols), size(problem, r))
+        return SIRTState(x, r, reciprocal(rows), reciprocal(cols), size(problem, r))
 
     def step(self, problem: Problem, state: SIRTState) -> SIRTState:
         """One step: one A and one A.H."""
@@ -82,7 +82,7 @@ class SIRT:
         return SIRTState(x, r, state.rows, state.cols, size(problem, r))
 
 
-def _reciprocal(sums: Array) -> Array:
+def reciprocal(sums: Array) -> Array:
     """``1 / sums``, and 0 for rays and pixels that hardly meet: their sums are rounding, not measurement."""
     xp = namespace(sums)
     known = xp.where(sums > NEGLIGIBLE * xp.max(sums), sums, xp.zeros_like(sums))

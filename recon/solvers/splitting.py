@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.arrays import along, axpy, expand, inner, ratio
 from rayfold.recon.priors.prior import Analysis, Prior
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, axpy, expand, inner, ratio
 from rayfold.recon.solvers.steps import lipschitz
 
 Array = Any

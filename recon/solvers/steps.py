@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from rayfold.operators.dispatch import match, namespace
+from rayfold.recon.arrays import along, inner, ratio, root
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.arrays import along, inner, ratio, root
 
 Array = Any
 NEGLIGIBLE = 1e-5  # part of the largest: a pixel or ray with less is not really measured

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from rayfold.operators.dispatch import to_numpy
 from rayfold.operators.noise import Gaussian, Noise
-from rayfold.recon.solvers.checks import positive
+from rayfold.recon.checks import positive
 from rayfold.recon.solvers.run import Status
 
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rayfold.recon.checks import nonnegative, positive
 from rayfold.recon.errors import InconsistentInput
-from rayfold.recon.solvers.checks import nonnegative, positive
 from rayfold.recon.train.files import read, write
 from rayfold.recon.train.sample import Model, Sample, Task
 

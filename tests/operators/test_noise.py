@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -147,6 +150,16 @@ def test_noise_is_a_pytree(pair):
     assert back.estimated and back.axis == -1
     slope = jax.grad(lambda sigma: Gaussian(sigma).log_likelihood(p, y).sum())(jax.numpy.asarray(0.5))
     assert np.isfinite(slope) and slope > 0
+
+
+def test_noise_models_are_registered_once():
+    """A fresh process, in which the bridge is what loads the noise models."""
+    code = (
+        "from rayfold.operators import Pad; import jax.numpy as jnp; Pad((2,), 1, 1)(jnp.ones(2));"
+        "from rayfold.operators import Gaussian; import jax; print(len(jax.tree.leaves(Gaussian(jnp.ones(3)))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "1", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -200,9 +200,7 @@ def test_fingerprints():
 
 def test_bad_input(case):
     problem, x = case
-    with pytest.raises(
-        ValueError, match=r"image has shape \(13, 12\); these data belong to one of \(12, 13\)"
-    ):
+    with pytest.raises(ValueError, match=r"has shape \(13, 12\); these data belong to one of \(12, 13\)"):
         certify(problem, x.T)
     with pytest.raises(ValueError, match="not finite"):
         certify(problem, x * np.nan)

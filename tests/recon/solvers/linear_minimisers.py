@@ -57,7 +57,7 @@ def enveloped(strength: float, share: float) -> Minimiser:
 
 
 def sparse(strength: float, transform: str | None = None) -> Minimiser:
-    """Of ``strength * sum |W x|`` (details only): by an active-set method on its dual, a box-constrained fit."""
+    """Of ``strength * sum |W x|`` (details only), from its dual: a fit within bounds."""
 
     def solve(d: Dense) -> np.ndarray:
         from scipy.optimize import lsq_linear
@@ -71,7 +71,11 @@ def sparse(strength: float, transform: str | None = None) -> Minimiser:
         # x = H^-1 (right - K.T p), |p| <= strength; p minimises |L^-1 (right - K.T p)|^2 with H = L L.T
         L = np.linalg.cholesky(d.hessian)
         fit = lsq_linear(
-            np.linalg.solve(L, K.T), np.linalg.solve(L, d.right), (-strength, strength), method="bvls", tol=1e-15
+            np.linalg.solve(L, K.T),
+            np.linalg.solve(L, d.right),
+            (-strength, strength),
+            method="bvls",
+            tol=1e-15,
         )
         return np.linalg.solve(d.hessian, d.right - K.T @ fit.x)
 
