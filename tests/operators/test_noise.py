@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,9 +158,17 @@ def test_noise_models_are_registered_once():
     """A fresh process, in which the bridge is what loads the noise models."""
     code = (
         "from rayfold.operators import Pad; import jax.numpy as jnp; Pad((2,), 1, 1)(jnp.ones(2));"
-        "from rayfold.operators import Gaussian; import jax; print(len(jax.tree.leaves(Gaussian(jnp.ones(3)))))"
+        "from rayfold.operators import Gaussian; import jax;"
+        "print(len(jax.tree.leaves(Gaussian(jnp.ones(3)))))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    root = Path(__file__).parents[2] / ".dev"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
     assert done.stdout.strip() == "1", done.stderr
 
 
