@@ -12,13 +12,18 @@ from .geometry import FanBeam, ParallelBeam, VectorBeam, Volume, covering
 if TYPE_CHECKING:
     from .calculus import Diagonal, Pad
     from .checks import conformance, dot_test, gradient_test
+    from .differences import Gradient, SymmetricGradient
     from .fbp import fbp_operator
     from .noise import Gaussian, Poisson, PoissonTransmission
+    from .wavelet import Wavelet
     from .xray import XRay
 
 # loaded when first asked for: some of these need compiled kernels
 _HOME = {
     "Diagonal": "calculus",
+    "Gradient": "differences",
+    "SymmetricGradient": "differences",
+    "Wavelet": "wavelet",
     "Pad": "calculus",
     "Gaussian": "noise",
     "Poisson": "noise",
@@ -36,6 +41,7 @@ __all__ = [
     "Diagonal",
     "FanBeam",
     "Gaussian",
+    "Gradient",
     "Identity",
     "LinearOperator",
     "Pad",
@@ -46,8 +52,10 @@ __all__ = [
     "Select",
     "Stack",
     "Sum",
+    "SymmetricGradient",
     "VectorBeam",
     "Volume",
+    "Wavelet",
     "XRay",
     "conformance",
     "covering",

@@ -23,7 +23,7 @@ _HOME = {
     "save": "io",
     "simulate": "simulation",
 }
-_MODULES = ("metrics", "phantoms", "plot", "preprocess", "priors", "report", "solvers")
+_MODULES = ("evidence", "metrics", "phantoms", "plot", "preprocess", "priors", "quality", "report", "solvers")
 __all__ = [
     "CGLS",
     "SIRT",
@@ -34,6 +34,7 @@ __all__ = [
     "Scan",
     "UnreadableInput",
     "__version__",
+    "evidence",
     "fbp",
     "load",
     "metrics",
@@ -42,6 +43,7 @@ __all__ = [
     "prepare",
     "preprocess",
     "priors",
+    "quality",
     "read_image",
     "reconstruct",
     "report",
@@ -52,7 +54,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from rayfold.recon import metrics, phantoms, plot, preprocess, priors, report, solvers
+    from rayfold.recon import evidence, metrics, phantoms, plot, preprocess, priors, quality, report, solvers
     from rayfold.recon.data import Image, Scan
     from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
     from rayfold.recon.io import load, save

@@ -18,6 +18,7 @@ from rayfold.recon.preprocess import prepare
 Array = Any
 Method = Literal["fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"]
 METHODS: dict[str, int] = {"fbp": 0, **ITERATIVE}  # method: iterations when none are given
+SMALL = 0.9  # of the field of view: a smaller grid leaves out parts of the object
 MOST_DRIFT = 0.5  # rows that a fan's rows may be off at the rim of the field of view, to be taken as flat
 SLICES = 8  # reconstructed together: they share the ray arithmetic
 # images and data arrays alive at once, per slice
@@ -244,6 +245,13 @@ def _iterated(
 
     A = XRay(chosen.volume, scan.beam)
     notes: list[str] = []
+    seen = math.inf if isinstance(scan.beam, VectorBeam) else scan.beam.half_width
+    side = min(n * step for n, step in zip(chosen.volume.shape, chosen.volume.steps, strict=True))
+    if side < SMALL * 2 * seen < math.inf:
+        notes.append(
+            f"the grid is {side:.4g} {scan.unit} wide, the field of view {2 * seen:.4g}: an iterative method "
+            "piles up at the rim what lies outside; give a larger grid or spacing"
+        )
     weight = [strength]
 
     def solve(y: Array, tick: Callable[[int], None]) -> Array:
