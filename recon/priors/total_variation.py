@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from rayfold.operators import LinearOperator
 from rayfold.operators.differences import Gradient
 from rayfold.operators.dispatch import library, namespace
 from rayfold.recon.checks import positive
+from rayfold.recon.priors import fused
 from rayfold.recon.priors.prior import Analysis, scaled
 
 Array = Any
 
 
 @lru_cache(maxsize=64)
-def _gradient(shape: tuple[int, ...], spacing: float | tuple[float, ...]) -> LinearOperator:
+def _gradient(shape: tuple[int, ...], spacing: float | tuple[float, ...]) -> Gradient:
     return Gradient(shape, spacing)
 
 
@@ -75,7 +75,7 @@ class TV(Analysis):
     def __post_init__(self) -> None:
         positive(strength=self.strength, iterations=self.iterations)
 
-    def operator(self, shape: tuple[int, ...]) -> LinearOperator:
+    def operator(self, shape: tuple[int, ...]) -> Gradient:
         return _gradient(shape, self.spacing)
 
     def value(self, x: Array) -> Array:
@@ -84,6 +84,14 @@ class TV(Analysis):
 
     def dual_prox(self, z: Array, step: Array | float) -> Array:
         return onto_ball(z, self.strength, self.ndim)
+
+    def pull(self, z: Array, x: Array, force: Array) -> tuple[Array, Array | None]:
+        found = fused.pull(z, force, self.of(x).scales) if z.ndim == force.ndim + 1 else None
+        return super().pull(z, x, force) if found is None else (found, None)
+
+    def ascend(self, z: Array, x: Array, w: Array | None, rate: Array, relaxation: Array | float) -> Array:
+        found = fused.ascend(z, x, rate, relaxation, self.strength, 1.0, self.of(x).scales)
+        return super().ascend(z, x, w, rate, relaxation) if found is None else found
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class HuberTV(Analysis):
     def __post_init__(self) -> None:
         positive(strength=self.strength, corner=self.corner, iterations=self.iterations)
 
-    def operator(self, shape: tuple[int, ...]) -> LinearOperator:
+    def operator(self, shape: tuple[int, ...]) -> Gradient:
         return _gradient(shape, self.spacing)
 
     def value(self, x: Array) -> Array:
@@ -146,3 +154,19 @@ class HuberTV(Analysis):
     def dual_prox(self, z: Array, step: Array | float) -> Array:
         z /= 1 + step * self.corner / self.strength
         return onto_ball(z, self.strength, self.ndim)
+
+    def pull(self, z: Array, x: Array, force: Array) -> tuple[Array, Array | None]:
+        found = fused.pull(z, force, self.of(x).scales) if z.ndim == force.ndim + 1 else None
+        return super().pull(z, x, force) if found is None else (found, None)
+
+    def ascend(self, z: Array, x: Array, w: Array | None, rate: Array, relaxation: Array | float) -> Array:
+        found = fused.ascend(
+            z,
+            x,
+            rate,
+            relaxation,
+            self.strength,
+            1 / (1 + rate * (self.corner / self.strength)),
+            self.of(x).scales,
+        )
+        return super().ascend(z, x, w, rate, relaxation) if found is None else found

@@ -14,9 +14,9 @@ from rayfold.recon.solvers.steps import majorant
 
 Array = Any
 # The three numbers of the step sizes, none with a unit, found on CT problems (see `_dual_steps`).
-PACE = 0.3  # part of the way from 0 to its final size that a prior's dual goes per step
-LEAST, MOST = 1e-3, 3.0  # weight of a prior in the metric over that of the data with `DAMPING` 1
-DAMPING = 0.3  # weight of the data over the square root of that of the priors
+PACE = 0.4  # part of the way from 0 to its final size that a prior's dual goes per step
+LEAST, MOST = 1e-4, 30.0  # weight of a prior in the metric over that of the data with `DAMPING` 1
+DAMPING = 0.35  # weight of the data over the square root of that of the priors
 
 
 class PDHGState(NamedTuple):
@@ -182,7 +182,9 @@ def _descend(force: Array, state: PDHGState, split: tuple[Split, ...]) -> tuple[
     for p, z in zip(split, state.z, strict=True):
         force, on_w = p.pull(z, state.u, force)
         pulls.append(on_w)
-    return state.u - state.tau * force, pulls
+    if not split:  # an operator may return its input
+        return state.u - state.tau * force, pulls
+    return state.u - scaled(force, state.tau), pulls
 
 
 def _dual_steps(
