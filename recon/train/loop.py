@@ -138,7 +138,7 @@ class Trainer:
             loss = self.loss(self.model, self.task(self.generator), self.generator)
             if not bool(loss.isfinite()):
                 raise ArithmeticError(
-                    f"the loss of step {self.done + 1} is {float(loss)}; lower the learning rate or the clip"
+                    f"the loss of step {self.done + 1} is {loss.item()}; lower the learning rate or the clip"
                 )
             self.optimiser.zero_grad()
             loss.backward()
