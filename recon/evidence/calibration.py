@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from rayfold.operators.dispatch import dtype_name, match, namespace, to_numpy
 from rayfold.recon import metrics
-from rayfold.recon.evidence.conformal import conformal_quantile, pixel_factor
+from rayfold.recon.evidence.conformal import pixel_factor
+from rayfold.recon.evidence.quality import Bound, fitted, predict
 from rayfold.recon.problem import Problem
 from rayfold.recon.provenance import write_json
 
@@ -24,13 +24,6 @@ Simulate = Callable[[int], tuple[Array, Problem]]
 Reconstruct = Callable[[Problem], Any]
 Features = Callable[[Problem, Array], Sequence[float]]
 KIND = "rayfold calibration 1"
-
-
-class Bound(NamedTuple):
-    """A prediction, linear in the features; the lower bound is the prediction less the slack."""
-
-    coefficients: tuple[float, ...]
-    slack: float
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ class Calibration:
             What the function given to `calibrate` says of this image; nothing when none was given.
         """
         bounds = {"psnr": self.psnr, "ssim": self.ssim}
-        found = {k: _predict(b, np.asarray([features], float))[0] - b.slack for k, b in bounds.items() if b}
+        found = {k: predict(b, np.asarray([features], float))[0] - b.slack for k, b in bounds.items() if b}
         return {k: float(v) for k, v in found.items()}
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
@@ -181,7 +174,7 @@ def calibrate(
     if not ratios:
         raise ValueError(f"n is {n}; calibration needs scans, 9 at least for level 0.9")
     table = np.asarray(known, np.float64).reshape(n, -1)
-    bounds = {name: _bound(table, np.asarray(found), level) for name, found in quality.items() if found}
+    bounds = {name: fitted(table, np.asarray(found), level) for name, found in quality.items() if found}
     factor = pixel_factor(np.stack(ratios), level)
     return Calibration(level, n, seed, data_range, factor, bounds["psnr"], bounds.get("ssim"))
 
@@ -193,23 +186,3 @@ def _ratio(error: npt.NDArray[Any], spread: Array | None) -> Floats:
     if not (np.isfinite(width) & (width > 0)).all():
         raise ValueError("the spread holds values that are not positive; give every pixel some uncertainty")
     return np.asarray(error / width, np.float64)
-
-
-def _bound(features: Floats, quality: Floats, level: float) -> Bound:
-    """Prediction fitted on the first third when there are features, slack from the scans left."""
-    first = len(quality) // 3 if features.shape[1] else 0
-    coefficients: tuple[float, ...] = (0.0,) * (features.shape[1] + 1)
-    finite = np.isfinite(quality[:first])
-    if finite.any():
-        design = np.column_stack([np.ones(first), features[:first]])[finite]
-        fitted = np.linalg.lstsq(design, quality[:first][finite], rcond=None)[0]
-        coefficients = tuple(fitted.tolist())
-    predicted = _predict(Bound(coefficients, math.nan), features[first:])
-    return Bound(coefficients, conformal_quantile(predicted - quality[first:], level))
-
-
-def _predict(bound: Bound, features: Floats) -> Floats:
-    expected = len(bound.coefficients) - 1
-    if features.shape[1] != expected:
-        raise ValueError(f"{features.shape[1]} features were given; the calibration was made with {expected}")
-    return np.asarray(bound.coefficients[0] + features @ np.asarray(bound.coefficients[1:]))

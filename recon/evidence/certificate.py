@@ -51,14 +51,15 @@ class Certificate:
         ``eps = 1 / scale^2`` in inverse squared image units, and the size of the image.
     unseen : array, (..., *A.in_shape)
         ``x - (A.H W A + eps)^-1 A.H W A x``: what the data do not see at their noise, in the image's unit.
-    unseen_share, unseen_at_most : float or ndarray
-        Its energy over the image's: of the map, which comes from below, and a strict upper bound.
+    unseen_share, unseen_at_least : float or ndarray
+        Its energy over the image's: of the map, which more operator pairs only lower, and a strict lower
+        bound. They meet when the solver has settled.
     unseen_error : float or ndarray
         Upper bound of the norm of what the map still lacks, over the norm of the image.
     added : array, (..., *A.in_shape)
         What the prior put there: `unseen` less the unseen part of the minimum-norm solution.
     added_share, added_at_most : float or ndarray
-        Its energy over the image's: of the map, which comes from below, and a strict upper bound.
+        Its energy over the image's: of the map, and a strict upper bound.
     pairs : int
         Operator pairs used, for each problem.
     hashes : mapping
@@ -83,7 +84,7 @@ class Certificate:
     scale: Number
     unseen: Array
     unseen_share: Number
-    unseen_at_most: Number
+    unseen_at_least: Number
     unseen_error: Number
     added: Array
     added_share: Number
@@ -105,7 +106,7 @@ class Certificate:
         x : array, (..., *A.in_shape)
             Image, in the library of the data.
         pairs : int
-            Operator pairs at most.
+            Operator pairs at most; what they do not reach stays as it is in `x`.
 
         Returns
         -------
@@ -114,7 +115,7 @@ class Certificate:
         """
         if pairs < 2:
             raise ValueError(f"pairs is {pairs}; locking needs at least 2, 30 are usual")
-        return locked(self.problem, x, np.asarray(self.scale), pairs)[0]
+        return locked(self.problem, x, np.asarray(self.scale), pairs)
 
     def summary(self) -> str:
         """The evidence in a few sentences; for a batch, of the worst problem in each respect."""

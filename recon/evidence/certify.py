@@ -11,17 +11,16 @@ import numpy.typing as npt
 
 from rayfold.operators.dispatch import dtype_name, library, namespace, to_numpy
 from rayfold.operators.noise import Noise, Poisson
-from rayfold.recon.arrays import inner
 from rayfold.recon.evidence.certificate import Certificate
 from rayfold.recon.evidence.fingerprint import sha256
 from rayfold.recon.evidence.operator_check import PAIRS, examine
-from rayfold.recon.evidence.range_null import Floats, gradient, host, image_scale, solve, spread_out
+from rayfold.recon.evidence.range_null import Floats, image_scale
 from rayfold.recon.evidence.spectrum import residual_statistics, tail
+from rayfold.recon.evidence.split import MAPS, split
 from rayfold.recon.problem import Problem, estimate_noise
 
 Array = Any
-LEAST = PAIRS + 3
-MOST_NOISE = 27 / 256  # largest value of g / (g + 1)^4: how much of a residual can turn up as `added`
+LEAST = PAIRS + MAPS + 1
 
 
 def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: int = 30) -> Certificate:
@@ -91,20 +90,9 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Cer
     statistics = residual_statistics(whitened, problem.A.out_shape, measured)
     upper, lower = tail(statistics.chi_square, statistics.n_data)
     size = image_scale(problem, x) if scale is None else np.full(_lead(problem), float(scale))
-    b = gradient(quadratic, size, residual)
-    x = namespace(b).astype(x, b.dtype)  # a complex operator sees a real image as a complex one
-    check = examine(problem.A, x, residual)
-    unit = x / spread_out(problem, np.where(size > 0, size, 1.0), x)
-    seen_budget = (pairs - PAIRS - 1) // 2
-    unseen = solve(quadratic, unit, size, seen_budget)
-    prior = solve(quadratic, unit - b, size, pairs - PAIRS - 1 - unseen.steps, second=True)
-    energy = _energy(problem, unit)
-    share = _part(_energy(problem, unseen.z), energy)
-    factor = spread_out(problem, size, x)
-    assert prior.second is not None
-    added = _part(_energy(problem, prior.second), energy)
-    misfit = host(inner(problem.A.out_shape, residual, quadratic.weigh(residual)))
-    bounds = prior.second_at_most, (np.sqrt(unseen.second_at_most) + np.sqrt(MOST_NOISE * misfit)) ** 2
+    cast = namespace(x).astype(x, residual.dtype)  # complex data are of a complex image
+    check = examine(problem.A, cast, residual)
+    parts = split(quadratic, cast, prediction, size, pairs - PAIRS)
     with np.errstate(divide="ignore"):
         eps = 1 / size**2
     return Certificate(
@@ -124,14 +112,14 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Cer
         norm=_plain(check.norm),
         eps=_plain(eps),
         scale=_plain(size),
-        unseen=factor * unseen.z,
-        unseen_share=_plain(np.minimum(share, 1.0)),
-        unseen_at_most=_plain(_part(unseen.at_most, energy)),
-        unseen_error=_plain(_part(unseen.error, np.sqrt(energy))),
-        added=factor * prior.second,
-        added_share=_plain(added),
-        added_at_most=_plain(_part(np.minimum(*bounds), energy)),
-        pairs=PAIRS + 1 + unseen.steps + prior.steps,
+        unseen=parts.unseen,
+        unseen_share=_plain(parts.unseen_share),
+        unseen_at_least=_plain(parts.unseen_at_least),
+        unseen_error=_plain(parts.unseen_error),
+        added=parts.added,
+        added_share=_plain(parts.added_share),
+        added_at_most=_plain(parts.added_at_most),
+        pairs=PAIRS + parts.pairs,
         hashes={
             "data": sha256(problem.y),
             "operator": sha256(problem.A),
@@ -182,15 +170,6 @@ def _whitened(
         return whitened, None
     weights = noise.weights(y)
     return whitened, None if isinstance(weights, int | float) else to_numpy(weights) > 0
-
-
-def _energy(problem: Problem, x: Array) -> Floats:
-    return host(inner(problem.A.in_shape, x, x))
-
-
-def _part(a: Floats, b: Floats) -> Floats:
-    """``a / b``, and 0 where there is nothing to share."""
-    return np.asarray(np.where(b > 0, a / np.where(b > 0, b, 1.0), 0.0))
 
 
 def _plain(values: Floats) -> Any:

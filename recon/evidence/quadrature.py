@@ -10,12 +10,12 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def upper_bound(alphas: Sequence[Floats], betas: Sequence[Floats], last: Floats, power: int) -> Floats:
-    """Upper bound of ``|M^-power b|^2 / |b|^2`` for a matrix ``M >= 1``, by Gauss-Radau quadrature.
+def moments(alphas: Sequence[Floats], betas: Sequence[Floats], last: Floats) -> Floats:
+    """``<b, M^-j b> / <b, b>`` for j = 1, 2, 3, 4, by Gauss or Gauss-Radau quadrature.
 
-    The tridiagonal matrix of the steps, with one more node at 1, has the factors ``L D L^T`` with D the
-    inverse step lengths and the square roots of `betas` in L. With the sign that makes all entries of its
-    inverse positive nothing cancels, however large the condition number.
+    The tridiagonal matrix of the steps has the factors ``L D L^T`` with D the inverse step lengths and the
+    square roots of `betas` in L. With the sign that makes all entries of its inverse positive nothing
+    cancels, however large the condition number.
 
     Parameters
     ----------
@@ -23,9 +23,13 @@ def upper_bound(alphas: Sequence[Floats], betas: Sequence[Floats], last: Floats,
         Step lengths, and ratios of the squared residuals after and before each step, of conjugate gradients
         for M from zero with right-hand side b; an array holds independent problems.
     last : ndarray
-        Length of the Gauss-Radau step that would come next.
-    power : int
-        Above 0.
+        Length of the Gauss-Radau step that would come next, for a matrix ``M >= 1``: upper bounds. Zero for
+        the Gauss rule: lower bounds.
+
+    Returns
+    -------
+    ndarray, (4, ...)
+        The bounds.
 
     References
     ----------
@@ -38,17 +42,24 @@ def upper_bound(alphas: Sequence[Floats], betas: Sequence[Floats], last: Floats,
     >>> alpha = (b @ b) / (b @ M @ b)
     >>> r = b - alpha * M @ b
     >>> beta = (r @ r) / (b @ b)
-    >>> last = (1 - alpha) / (1 - alpha + beta)
-    >>> round(float(upper_bound([alpha], [beta], last, 1)), 12)  # exact: (1 + 1/4) / 2
-    0.625
+    >>> moments([alpha], [beta], (1 - alpha) / (1 - alpha + beta)).round(6)  # (1 + 2^-j) / 2
+    array([0.75   , 0.625  , 0.5625 , 0.53125])
     """
+    zero = np.zeros_like(last)
     lengths = [*alphas, last]
     couplings = [np.sqrt(beta) for beta in betas]
-    values: list[Floats] = [np.ones_like(last), *(np.zeros_like(last) for _ in betas)]
-    for _ in range(power):
-        for j, coupling in enumerate(couplings):
-            values[j + 1] = values[j + 1] + coupling * values[j]
-        values = [length * value for length, value in zip(lengths, values, strict=True)]
-        for j, coupling in reversed(list(enumerate(couplings))):
-            values[j] = values[j] + coupling * values[j + 1]
-    return np.asarray(sum(value**2 for value in values))
+    first = [np.ones_like(last), *(zero for _ in betas)]
+    once = _inverse(lengths, couplings, first)
+    twice = _inverse(lengths, couplings, once)
+    pairs = (first, once), (once, once), (once, twice), (twice, twice)
+    return np.stack([np.asarray(sum(a * b for a, b in zip(*each, strict=True))) for each in pairs])
+
+
+def _inverse(lengths: list[Floats], couplings: list[Floats], values: list[Floats]) -> list[Floats]:
+    values = list(values)
+    for j, coupling in enumerate(couplings):
+        values[j + 1] = values[j + 1] + coupling * values[j]
+    values = [length * value for length, value in zip(lengths, values, strict=True)]
+    for j, coupling in reversed(list(enumerate(couplings))):
+        values[j] = values[j] + coupling * values[j + 1]
+    return values

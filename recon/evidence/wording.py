@@ -60,19 +60,24 @@ def _colour(c: Certificate) -> list[str]:
 
 
 def _unseen(c: Certificate) -> str:
-    share = _between(c.unseen_share, c.unseen_at_most)
-    return f"{share} of the image's energy lies where these data say nothing at this noise."
+    return (
+        f"{_between(c.unseen_at_least, c.unseen_share)} of the image's energy lies where these data say "
+        "nothing at this noise."
+    )
 
 
 def _added(c: Certificate) -> str:
-    share = _between(c.added_share, c.added_at_most)
-    return f"What the prior put there, against the minimum-norm solution, is {share} of the image's energy."
+    share, most = percent(float(np.max(c.added_share))), percent(float(np.max(c.added_at_most)))
+    limit = "" if share == most else f" (at most {most})"
+    return f"The prior put {share}{limit} of the energy there, set against the minimum-norm solution."
 
 
-def _between(share: Any, at_most: Any) -> str:
+def _between(low: Any, high: Any) -> str:
     """A share, or its bounds where the solver had to stop before they met."""
-    low, high = percent(float(np.max(share))), percent(float(np.max(at_most)))
-    return low if low == high else f"between {low} and {high}"
+    least, most = percent(float(np.max(low))), percent(float(np.max(high)))
+    if least == most:
+        return most
+    return f"At most {most}" + (f" (at least {least})" if float(np.max(low)) > 0 else "")
 
 
 def _adjoint(c: Certificate) -> str:
@@ -90,8 +95,8 @@ def facts(c: Certificate) -> dict[str, Any]:
     return {
         "Chi-square per datum": _span(c.chi_square),
         "p-value": estimated if c.p_value is None else _span(c.p_value),
-        "Not seen by the data": _between(c.unseen_share, c.unseen_at_most),
-        "Put there by the prior": _between(c.added_share, c.added_at_most),
+        "Not seen by the data": _between(c.unseen_at_least, c.unseen_share),
+        "Put there by the prior": _shares(c.added_share),
         "Views out of line": f"{int(c.out_of_line.sum())} of {c.out_of_line.size}",
         "Adjoint error": f"{c.adjoint_error:.1e}",
     }
@@ -113,7 +118,7 @@ def tables(c: Certificate) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
         ("operator norm", _span(c.norm), "from below"),
         ("scale of the image", _span(c.scale), "a component is seen when its error is below this"),
         ("eps", _span(c.eps), "1 / scale squared"),
-        ("energy not seen", _shares(c.unseen_share), f"at most {_shares(c.unseen_at_most)}"),
+        ("energy not seen", _shares(c.unseen_share), f"at least {_shares(c.unseen_at_least)}"),
         ("energy put there by the prior", _shares(c.added_share), f"at most {_shares(c.added_at_most)}"),
         ("operator pairs", str(c.pairs), "used for this evidence"),
     ]

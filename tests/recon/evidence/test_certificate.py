@@ -89,7 +89,7 @@ def test_libraries_agree(case, library, dtype):
     ):
         assert type(got) is type(convert(x)) and str(got.dtype).endswith(np.dtype(dtype).name)
         np.testing.assert_allclose(np.asarray(got), want, atol=2e-3 * np.abs(x).max())
-    for name in ("chi_square", "norm", "unseen_share", "unseen_at_most", "scale", "p_value"):
+    for name in ("chi_square", "norm", "unseen_share", "added_share", "scale", "p_value"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-2)
         assert type(getattr(found, name)) is float
     assert found.hashes == expected.hashes  # content, not library

@@ -14,8 +14,9 @@ from rayfold.operators import Gaussian, ParallelBeam, Volume, XRay
 from rayfold.operators.calculus import Diagonal
 from rayfold.recon import CGLS, Problem, run
 from rayfold.recon.evidence import certify
-from rayfold.recon.evidence.calibration import Bound, Calibration, calibrate
+from rayfold.recon.evidence.calibration import Calibration, calibrate
 from rayfold.recon.evidence.conformal import conformal_quantile, pixel_factor
+from rayfold.recon.evidence.quality import Bound
 from rayfold.recon.metrics import psnr
 
 N = 5000
