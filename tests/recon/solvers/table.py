@@ -209,3 +209,4 @@ def each(**only: Any) -> Any:
 
 
 CASES += import_module("tests.recon.solvers.proximal_cases").CASES  # it needs `Case`
+CASES += import_module("tests.recon.solvers.gradient_cases").CASES

