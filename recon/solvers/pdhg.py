@@ -14,9 +14,9 @@ from rayfold.recon.solvers.steps import majorant
 
 Array = Any
 # The three numbers of the step sizes, none with a unit, found on CT problems (see `_dual_steps`).
-PACE = 0.4  # part of the way from 0 to its final size that a prior's dual goes per step
+PACE = 0.25  # part of the way from 0 to its final size that a prior's dual goes per step
 LEAST, MOST = 1e-4, 30.0  # weight of a prior in the metric over that of the data with `DAMPING` 1
-DAMPING = 0.35  # weight of the data over the square root of that of the priors
+DAMPING = 0.25  # weight of the data over the square root of that of the priors
 
 
 class PDHGState(NamedTuple):
@@ -209,5 +209,5 @@ def _dual_steps(
         part = xp.clip(ratio(PACE * p.squared_norm(x) * part, top), LEAST, MOST)
         sigma.append(part * top)
         weight = weight + part
-    beta = xp.clip(DAMPING * xp.sqrt(weight), 0.03, 1.0)
+    beta = xp.clip(DAMPING * xp.sqrt(weight), 0.02, 1.0)
     return beta, tuple(sigma)
