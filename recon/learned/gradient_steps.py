@@ -174,4 +174,5 @@ class LearnedGradient:
 def _safe(problem: Problem, known: float | None) -> Tensor:
     """The step 1 / L, one per problem, outside any graph."""
     with torch.no_grad():
-        return 1.0 / (lipschitz(problem) if known is None else problem.y.real.new_tensor(known))
+        bound: Tensor = lipschitz(problem) if known is None else problem.y.real.new_tensor(known)
+        return 1.0 / bound

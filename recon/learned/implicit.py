@@ -96,7 +96,7 @@ class Implicit(nn.Module):
 
             return self._at_rest(pulled, g, problem)
 
-        found: Tensor = _FixedPoint.apply(f, backward)
+        found: Tensor = _FixedPoint.apply(f, backward)  # type: ignore[no-untyped-call]
         return found
 
     def _at_rest(self, f: Map, x: Tensor, problem: Problem) -> Tensor:
@@ -114,7 +114,7 @@ class _FixedPoint(torch.autograd.Function):
         return f.clone()
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "a fixed point can be differentiated once; use Unrolled for second derivatives"

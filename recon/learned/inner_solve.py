@@ -60,7 +60,7 @@ def solved(
     for _ in range(
         order
     ):  # each of Newton's steps makes one more derivative right; the value is exact already
-        z = z + correction.apply(b - matrix(z), inverse)
+        z = z + correction.apply(b - matrix(z), inverse)  # type: ignore[no-untyped-call]
     return z
 
 
@@ -73,7 +73,7 @@ class _Correction(torch.autograd.Function):
         return torch.zeros_like(residual)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         return ctx.inverse(g), None
 
 
@@ -81,7 +81,7 @@ class _LastCorrection(_Correction):
     """The same, to be differentiated once."""
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "a second derivative of an inner solution is asked for, and it was made for one; "

@@ -178,7 +178,9 @@ class UNet(nn.Module):
             x = F.interpolate(x, size=same.shape[-self.ndim :], mode=_ZOOMS[self.ndim], align_corners=False)
             x = self._through(block, torch.cat([same, x], dim=1))
         x = self.last(x)
-        return x[(..., *(slice(0, n) for n in size))] if any(extra) else x
+        for axis, n in enumerate(size, start=-self.ndim):
+            x = x.narrow(axis, 0, n)
+        return x
 
     def _through(self, block: nn.Module, x: Tensor) -> Tensor:
         for layer in block:  # type: ignore[attr-defined]
@@ -232,7 +234,9 @@ def on_memory(network: nn.Module, x: Tensor, ndim: int) -> Tensor:
     if not x.is_complex():
         return applied(network, x, ndim)
     parts = channels_of(x, ndim).flatten(-ndim - 2, -ndim - 1)
-    return image_of(applied(network, parts, ndim).unflatten(-ndim - 1, (-1, 2)), ndim, like=x)
+    out = applied(network, parts, ndim)
+    at = out.ndim - ndim - 1
+    return image_of(out.reshape(*out.shape[:at], -1, 2, *out.shape[at + 1 :]), ndim, like=x)
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -109,7 +109,8 @@ class Unrolled(nn.Module):
                 state = recomputed(self._step, k, problem, state, use_reentrant=False)
             else:
                 state = self._step(k, problem, state)
-        return state.x
+        x: Tensor = state.x
+        return x
 
     def _step(self, iteration: int, problem: Problem, state: Any) -> Any:
         return self.at(iteration).step(problem, state)
@@ -144,6 +145,7 @@ def _with(value: Any, new: Mapping[str, Any]) -> Any:
 
 def _before_softplus(path: str, value: Any, n: int) -> Tensor:
     """`n` copies of the number whose softplus is `value`."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not 0 < number < math.inf:
         raise ValueError(f"{path} is {value!r}; only a positive number can be made trainable: set one first")
-    return torch.full((n,), float(value) + math.log(-math.expm1(-float(value))))
+    return torch.full((n,), number + math.log(-math.expm1(-number)))

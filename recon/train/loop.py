@@ -274,7 +274,7 @@ def _own_numbers(states: Mapping[str, torch.Tensor] | None) -> Iterator[dict[str
     """Torch's global random numbers, kept apart from everybody else's; yields their states at the end."""
     import torch
 
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     after: dict[str, torch.Tensor] = {}
     with torch.random.fork_rng(devices=devices):
         if states:

@@ -10,14 +10,19 @@ from rayfold.operators import ParallelBeam, Volume, XRay  # noqa: E402
 from rayfold.recon import CGLS, SIRT, Problem, run  # noqa: E402
 from rayfold.recon.learned import LearnedPrimalDual, MoDL, SmallCNN, Unrolled, VariationalNetwork  # noqa: E402
 from rayfold.recon.priors import TV, HuberTV, NonNegative  # noqa: E402
-from rayfold.recon.solvers.pdhg import PDHG  # noqa: E402
-from rayfold.recon.solvers.schedule import Schedule  # noqa: E402
+from rayfold.recon.solvers import ADMM, FISTA, HQS, OSSQS, PDHG, SART, Landweber, Schedule  # noqa: E402
 
 SOLVERS = {
     "cgls": CGLS(damping=0.3),
     "sirt": SIRT(lower=0.0),
     "pdhg": PDHG((TV(0.2), NonNegative())),
     "schedule": CGLS(damping=Schedule(lambda k: 1.0 / (1 + k))),
+    "fista": FISTA(TV(0.2, iterations=5)),
+    "admm": ADMM(TV(0.2)),
+    "hqs": HQS(TV(0.2)),
+    "landweber": Landweber(HuberTV(0.1, 0.1), lower=0.0),
+    "sart": SART(),
+    "subsets": OSSQS(HuberTV(0.1, 0.1)),
 }
 
 
