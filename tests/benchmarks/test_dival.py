@@ -93,3 +93,21 @@ def test_pairs_are_kept_on_disk(tmp_path):
     expected = next(dival.pairs("validation", block=3))
     np.testing.assert_array_equal(data, expected[0])
     np.testing.assert_array_equal(images, expected[1])
+
+
+def test_a_short_training_writes_what_the_benchmark_reads(tmp_path):
+    pytest.importorskip("torch")
+    from benchmarks import dival_ellipses, dival_train
+
+    dival.prepare(tmp_path, "train", 6)
+    dival.prepare(tmp_path, "validation", 3)
+    design = {"n": 2, "channels": 2, "width": 4, "depth": 2, "fold": 2, "filtered": 1}
+    weights = tmp_path / "weights.safetensors"
+    dival_train.train(tmp_path, weights, seconds=3.0, design=design, rate=1e-3, batch=2, look=60.0)
+    method, about = dival_ellipses.learned(weights)
+    assert about["design"] == design and about["steps"] >= 1 and about["images_seen"] == 2 * about["steps"]
+    data, truth = dival.prepared(tmp_path, "validation")
+    found = dival_ellipses.summary(method, data, truth, block=2)
+    assert found["images"] == 3
+    assert found["psnr_mean"] == pytest.approx(about["validation_psnr_100"], abs=0.02)
+    assert abs(found["psnr_mean"] - dival.psnr(dival.fbp()(np.array(data)), truth).mean()) < 3.0
