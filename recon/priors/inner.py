@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rayfold.operators.dispatch import namespace
+from rayfold.operators.dispatch import is_traced, namespace
 from rayfold.recon.arrays import expand
 
 if TYPE_CHECKING:
@@ -52,20 +54,47 @@ def descend(
         return x, warm
     (p,) = warm
     rate = beside(1 / (largest(step, prior.ndim) * _size(prior, x)), p, x, prior.ndim)
-    ahead, t = p, 1.0
+    betas, t = [], 1.0
     for _ in range(n):
+        t, before = (1 + math.sqrt(1 + 4 * t * t)) / 2, t
+        betas.append((before - 1) / t)
+
+    def body(k: Any, duals: list[Array]) -> list[Array]:
+        ahead, p = duals.pop(), duals.pop()
         moved = prior.analyse(x - step * prior.synthesise(ahead, x)[0], None)
         moved *= rate
         moved += ahead
         del ahead
         new = prior.dual_prox(moved, rate)
         del moved
-        t_new = (1 + math.sqrt(1 + 4 * t * t)) / 2
         ahead = new - p
-        ahead *= (t - 1) / t_new
+        ahead *= _entry(betas, k, p)
         ahead += new
-        p, t = new, t_new
+        return [new, ahead]
+
+    p, _ = repeat(n, body, [p, p])
     return x - step * prior.synthesise(p, x)[0], (p,)
+
+
+def repeat(n: int, body: Callable[[Any, list[Array]], list[Array]], carry: list[Array]) -> list[Array]:
+    """``carry = body(k, carry)`` for k below n; one loop, not n copies, in what JAX compiles.
+
+    The body takes its arrays out of the list, so that nothing holds those it has done with.
+    """
+    if any(is_traced(part) for part in carry):
+        found: list[Array] = sys.modules["jax"].lax.fori_loop(0, n, body, carry)
+        return found
+    for k in range(n):
+        carry = body(k, carry)
+    return carry
+
+
+def _entry(values: list[float], k: Any, like: Array) -> Any:
+    """An entry of a list; `k` may be a counter of a compiled loop."""
+    if isinstance(k, int):
+        return values[k]
+    real = abs(like[(0,) * like.ndim])
+    return namespace(like).asarray(values, dtype=real.dtype)[k]
 
 
 def _size(prior: Split, x: Array) -> float:

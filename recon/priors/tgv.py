@@ -11,12 +11,14 @@ from rayfold.operators.differences import Gradient, SymmetricGradient
 from rayfold.operators.dispatch import namespace
 from rayfold.recon.arrays import axpy, expand, ratio
 from rayfold.recon.checks import positive
+from rayfold.recon.priors.inner import repeat
 from rayfold.recon.priors.prior import Split
 from rayfold.recon.priors.total_variation import lengths, onto_ball
 
 Array = Any
-PACE_PROX = 1.0
-SPREAD = 0.3  # pace of the field over that of its duals, in `value`
+FIELD = 0.03  # steps of the field over its size, for a dual of size 1, in `prox`
+SPREAD = 0.3  # the same in `value`, where the image does not move
+RELAXATION = 1.9
 
 
 @lru_cache(maxsize=64)
@@ -115,11 +117,13 @@ class TGV(Split):
         n = self.ndim
         if isinstance(step, int | float) and step == 0:
             return x, warm
-        tau = PACE_PROX * self._slope(x) / self.strength
+        tau = FIELD * self._slope(x) / self.strength
         sigma = ratio(namespace(tau).ones_like(tau), tau * self.squared_norm(x))
         tau, tau_w, sigma = expand(tau, n), expand(tau, n + 1), expand(sigma, n + 1)
         z = x - step * self.synthesise(p, x)[0]
-        for _ in range(self.iterations):
+
+        def body(_: Any, carry: list[Array]) -> list[Array]:
+            p, w, z, _last = carry
             on_z, on_w = self.synthesise(p, x)
             new_z = step * (z - tau * on_z)
             new_z += tau * x
@@ -128,8 +132,10 @@ class TGV(Split):
             moved = self.analyse(axpy(2.0, new_z, -z), axpy(2.0, new_w, -w))
             moved = sigma * moved
             moved += p
-            p = self.dual_prox(moved, sigma)
-            z, w = new_z, new_w
+            new_p = self.dual_prox(moved, sigma)
+            return [_relaxed(new_p, p), _relaxed(new_w, w), _relaxed(new_z, z), new_z]
+
+        p, w, _, z = repeat(self.iterations, body, [p, w, z, z])
         return z, (p, w)
 
     def _slope(self, x: Array) -> Array:
@@ -139,29 +145,29 @@ class TGV(Split):
         return total / math.prod(x.shape[x.ndim - n :])
 
     def value(self, x: Array) -> Array:
-        """R(x) from above, by primal-dual steps for w from 0 (which is total variation)."""
+        """R(x) from above: the least of primal-dual steps for w, which begin at 0 (total variation)."""
         xp, n = namespace(x), self.ndim
         G, E = self._of(x)
-        slope = G(x)
-        lead = x.ndim - n
-        axes = tuple(range(-n - 1, 0))
-        mean = xp.sum(lengths(slope, n), axis=axes) / math.prod(x.shape[lead:])
-        # steps for duals of size 1 and a field of the size of the slopes
-        pace = expand(mean, n + 1) * SPREAD / math.sqrt(1 + E.norm_bound() ** 2)
-        inverse = expand(ratio(xp.ones_like(mean), mean), n + 1)
-        inverse = inverse / (SPREAD * math.sqrt(1 + E.norm_bound() ** 2))
+        slope, norm = G(x), math.sqrt(1 + E.norm_bound() ** 2)
+        mean = self._slope(x)
+        pace = expand(mean * (SPREAD / norm), n + 1)
+        inverse = expand(ratio(xp.ones_like(mean), mean * (SPREAD * norm)), n + 1)
         w = xp.zeros_like(slope)
         p, q = w, xp.zeros_like(E(w))
-        best = self._cost(slope, w, E)
-        for _ in range(self.iterations):
+        least = self._cost(slope, w, E)
+
+        def body(_: Any, carry: list[Array]) -> list[Array]:
+            p, q, w, _last = carry
             pull = E.H(q)
             pull -= p
             new = w - pace * pull
             ahead = axpy(2.0, new, -w)
-            p = onto_ball(p + inverse * (slope - ahead), 1.0, n)
-            q = onto_ball(q + inverse * E(ahead), self.ratio, n)
-            w = new
-        return self.strength * xp.minimum(best, self._cost(slope, w, E))
+            new_p = onto_ball(p + inverse * (slope - ahead), 1.0, n)
+            new_q = onto_ball(q + inverse * E(ahead), self.ratio, n)
+            return [_relaxed(new_p, p), _relaxed(new_q, q), _relaxed(new, w), new]
+
+        new = repeat(self.iterations, body, [p, q, w, w])[-1]
+        return self.strength * xp.minimum(least, self._cost(slope, new, E))
 
     def _cost(self, slope: Array, w: Array, E: SymmetricGradient) -> Array:
         xp, n = namespace(w), self.ndim
@@ -177,3 +183,7 @@ class TGV(Split):
     def _parts(self, z: Array) -> tuple[Array, Array]:
         keep = (slice(None),) * self.ndim
         return z[(..., slice(0, self.ndim), *keep)], z[(..., slice(self.ndim, None), *keep)]
+
+
+def _relaxed(new: Array, old: Array) -> Array:
+    return axpy(RELAXATION, new, (1 - RELAXATION) * old)
