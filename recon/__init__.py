@@ -14,6 +14,7 @@ _HOME = {
     "Problem": "problem",
     "Scan": "data",
     "UnreadableInput": "errors",
+    "certify": "evidence",
     "fbp": "methods",
     "load": "io",
     "prepare": "preprocess",
@@ -34,6 +35,7 @@ __all__ = [
     "Scan",
     "UnreadableInput",
     "__version__",
+    "certify",
     "evidence",
     "fbp",
     "load",
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from rayfold.recon import evidence, metrics, phantoms, plot, preprocess, priors, quality, report, solvers
     from rayfold.recon.data import Image, Scan
     from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
+    from rayfold.recon.evidence import certify
     from rayfold.recon.io import load, save
     from rayfold.recon.io.read_image import read_image
     from rayfold.recon.methods import fbp, reconstruct
