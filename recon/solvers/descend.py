@@ -76,6 +76,7 @@ def by_scipy(
 def by_torch(what: Descent, n: int, memory: int) -> Array:
     """``torch.optim.LBFGS`` with a strong Wolfe line search, on tensors or on what DLPack lends to torch."""
     import torch
+    import torch.utils.dlpack
 
     length, height = float(to_numpy(what.length)), float(to_numpy(what.height))
     if not (length > 0 and height > 0):
@@ -83,7 +84,7 @@ def by_torch(what: Descent, n: int, memory: int) -> Array:
     foreign = library(type(what.start)) != "torch"
     origin = to_vector(what.start)
     xp = namespace(origin)
-    z = torch.from_dlpack(xp.zeros_like(origin)) if foreign else torch.zeros_like(origin)
+    z = torch.utils.dlpack.from_dlpack(xp.zeros_like(origin)) if foreign else torch.zeros_like(origin)
     z.requires_grad_()
     best = [math.inf, origin]
     options: dict[str, Any] = {"lr": 1.0, "max_iter": n, "max_eval": 4 * n, "history_size": memory}
@@ -98,10 +99,10 @@ def by_torch(what: Descent, n: int, memory: int) -> Array:
             if float(value) < best[0]:
                 best[:] = float(value), point
             g = to_vector(g) * (length / height)
-            z.grad = torch.from_dlpack(g) if foreign else g
+            z.grad = torch.utils.dlpack.from_dlpack(g) if foreign else g
             return float(value) / height
 
-    descent.step(closure)  # type: ignore[no-untyped-call, arg-type]
+    descent.step(closure)  # type: ignore[no-untyped-call]
     return to_image(best[1], what.start)
 
 

@@ -88,7 +88,11 @@ class Case:
     data : float
         How many arrays of data that is.
     short : int
-        Steps of the tests of laws in single precision: few where rounding grows from step to step.
+        Steps of the law of scale in single precision: few where rounding grows from step to step.
+    rounding : float
+        How far that law may be missed in single precision, as a part of the largest value.
+    settled : int
+        Steps after which single and double precision agree in all libraries.
     """
 
     name: str
@@ -101,6 +105,8 @@ class Case:
     images: float = 3.0
     data: float = 1.0
     short: int = 20
+    rounding: float = 1e-5
+    settled: int = 3
 
     @property
     def solver(self) -> Any:
