@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from rayfold.operators import LinearOperator
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.schedule import at
+from rayfold.recon.solvers.schedule import Schedule, at
 
 
 class Unrolled(nn.Module):
@@ -24,9 +24,9 @@ class Unrolled(nn.Module):
     Parameters
     ----------
     solver : Solver
-        A frozen dataclass with `init` and `step`. Fields of it, or of its priors, that are an ``nn.Module``
-        become part of this module, one for all iterations; an ``nn.ModuleList`` of length `n` holds one per
-        iteration.
+        A frozen dataclass with `init` and `step`; schedules are evaluated for every step. Fields of it, or
+        of its priors, that are an ``nn.Module`` become part of this module, one for all iterations; an
+        ``nn.ModuleList`` of length `n` holds one per iteration.
     n : int
         Iterations.
     trainable : collection of str
@@ -118,7 +118,7 @@ class Unrolled(nn.Module):
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Fields of a solver, and of the priors in it, by dotted path."""
-    if is_dataclass(value) and not isinstance(value, LinearOperator | type):
+    if is_dataclass(value) and not isinstance(value, LinearOperator | Schedule | type):
         for each in (f for f in fields(value) if f.init):
             yield from _leaves(getattr(value, each.name), f"{path}.{each.name}" if path else each.name)
     elif isinstance(value, tuple):

@@ -131,6 +131,10 @@ def test_weights_travel_by_state_dict(problem):
         ),
         (lambda: Unrolled(CGLS(), 2, trainable={"damping"}), "damping is 0.0; only a positive number"),
         (lambda: Unrolled(CGLS(), 2, trainable="damping"), "give a set of names"),
+        (
+            lambda: Unrolled(HQS(TV(0.1)), 2, trainable={"penalty"}),
+            r"penalty is Schedule.*; only a positive number",
+        ),
         (lambda: Unrolled(SIRT(), 2, trainable={"lower"}), "lower is None; only a positive number"),
         (
             lambda: Unrolled(LearnedPrimalDual.create(3, width=2), 2),
