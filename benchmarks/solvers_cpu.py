@@ -204,13 +204,15 @@ def race(problem: Any, strength: float, target: float, peers: list[str], rounds:
     for name, steps in work.items():
         rows[name] |= iterations(steps, problem, strength, target, CAP)
     seconds: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(rounds):
+    for i in range(rounds):
         for name, steps in work.items():
+            if i and not rows[name]["iterations"]:
+                continue  # it does not get there: once is enough
             begin = time.perf_counter()
             steps(rows[name]["iterations"] or CAP, None)
             seconds[name].append(time.perf_counter() - begin)
     for name, found in seconds.items():
-        rows[name] |= {"best": min(found), "median": statistics.median(found), "runs": rounds}
+        rows[name] |= {"best": min(found), "median": statistics.median(found), "runs": len(found)}
         reached = rows[name]["iterations"]
         print(f"{name:16s} {reached or f'over {CAP}'!s:>10} steps {min(found):8.2f} s", flush=True)
     return rows

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from rayfold.operators import LinearOperator
 from rayfold.operators.differences import Gradient
 from rayfold.operators.dispatch import library, namespace
 from rayfold.recon.checks import positive
@@ -18,6 +19,11 @@ Array = Any
 @lru_cache(maxsize=64)
 def _gradient(shape: tuple[int, ...], spacing: float | tuple[float, ...]) -> Gradient:
     return Gradient(shape, spacing)
+
+
+def _scales(gradient: LinearOperator) -> tuple[float, ...]:
+    assert isinstance(gradient, Gradient)
+    return gradient.scales
 
 
 def lengths(z: Array, n: int) -> Array:
@@ -86,11 +92,11 @@ class TV(Analysis):
         return onto_ball(z, self.strength, self.ndim)
 
     def pull(self, z: Array, x: Array, force: Array) -> tuple[Array, Array | None]:
-        found = fused.pull(z, force, self.of(x).scales) if z.ndim == force.ndim + 1 else None
+        found = fused.pull(z, force, _scales(self.of(x))) if z.ndim == force.ndim + 1 else None
         return super().pull(z, x, force) if found is None else (found, None)
 
     def ascend(self, z: Array, x: Array, w: Array | None, rate: Array, relaxation: Array | float) -> Array:
-        found = fused.ascend(z, x, rate, relaxation, self.strength, 1.0, self.of(x).scales)
+        found = fused.ascend(z, x, rate, relaxation, self.strength, 1.0, _scales(self.of(x)))
         return super().ascend(z, x, w, rate, relaxation) if found is None else found
 
 
@@ -156,7 +162,7 @@ class HuberTV(Analysis):
         return onto_ball(z, self.strength, self.ndim)
 
     def pull(self, z: Array, x: Array, force: Array) -> tuple[Array, Array | None]:
-        found = fused.pull(z, force, self.of(x).scales) if z.ndim == force.ndim + 1 else None
+        found = fused.pull(z, force, _scales(self.of(x))) if z.ndim == force.ndim + 1 else None
         return super().pull(z, x, force) if found is None else (found, None)
 
     def ascend(self, z: Array, x: Array, w: Array | None, rate: Array, relaxation: Array | float) -> Array:
@@ -167,6 +173,6 @@ class HuberTV(Analysis):
             relaxation,
             self.strength,
             1 / (1 + rate * (self.corner / self.strength)),
-            self.of(x).scales,
+            _scales(self.of(x)),
         )
         return super().ascend(z, x, w, rate, relaxation) if found is None else found

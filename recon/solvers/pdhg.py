@@ -85,7 +85,7 @@ class PDHG:
     >>> from rayfold.recon.priors import TV
     >>> noisy = np.array([[0.0, 0.2, 1.0, 0.8]])
     >>> run(PDHG(TV(0.1)), Problem(Identity((1, 4)), noisy), 200).x.round(3)
-    array([[0.15, 0.15, 0.85, 0.85]])
+    array([[0.1 , 0.2 , 0.85, 0.85]])
     """
 
     prior: Prior | tuple[Prior, ...] | None = None
