@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rayfold.operators.dispatch import library, namespace, to_numpy
 
 Array = Any
+FORBIDDEN = 1e10  # value where there is none, in units in which a good step gains 1
 
 
 class Descent(NamedTuple):
@@ -59,8 +60,12 @@ def by_scipy(
     origin = to_vector(what.start).astype(np.float64)
 
     def scaled(z: Any) -> tuple[float, Any]:
-        value, g = what.both(to_image(origin + length * z, what.start).astype(what.start.dtype))
-        return float(value) / height, to_vector(g).astype(np.float64) * (length / height)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            value, g = what.both(to_image(origin + length * z, what.start).astype(what.start.dtype))
+            row = to_vector(g).astype(np.float64) * (length / height)
+        if not (np.isfinite(value) and np.isfinite(row).all()):
+            return FORBIDDEN, np.zeros_like(row)  # turns the line search back
+        return float(value) / height, row
 
     box = None
     if bounded:

@@ -143,6 +143,10 @@ class LBFGS:
         g = gradient(x, here)
         squared, q = inner(shape, g, g), problem.A(g)
         bend = inner(problem.A.out_shape, q, problem.weigh(q))
+        if not quadratic:  # counts bend most where little is absorbed: here, or at the data
+            assert problem.noise is not None
+            at_start = inner(problem.A.out_shape, q, problem.noise.weigh(q, here))
+            bend = namespace(bend).maximum(bend, at_start)
         c = curvature(self.prior, x)
         bend = bend + (c * squared if isinstance(c, int | float) else inner(shape, g, c * g))
         cauchy = ratio(squared, bend)

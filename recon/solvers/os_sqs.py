@@ -101,10 +101,8 @@ class OSSQS:
         """State at `x0`, zero by default, within the bounds; one A and one A.H more for the steps."""
         poisson = self.likelihood == "poisson"
         if poisson and not isinstance(problem.noise, PoissonTransmission):
-            raise ValueError(
-                f"likelihood='poisson' is for PoissonTransmission noise, got {type(problem.noise).__name__}; "
-                "use 'wls', or MLEM for counts of emission"
-            )
+            got = type(problem.noise).__name__
+            raise ValueError(f"likelihood='poisson' is for PoissonTransmission noise, got {got}; use 'wls'")
         if poisson and not problem.A.nonnegative:
             raise ValueError("likelihood='poisson' needs an operator without negative entries; use LBFGS")
         parts = operators(problem, self.subsets)
@@ -165,9 +163,8 @@ class OSSQS:
         z = xp.where(here, z, state.x)
         prediction = xp.where(along(problem.A.out_shape, good), prediction, state.prediction)
         t = xp.where(good, t, xp.ones_like(t))
-        caution = state.caution
-        if n > 1:
-            caution = xp.where(good, caution, xp.clip(2 * caution, None, 1 / xp.finfo(x.dtype).eps))
+        halved = xp.clip(2 * state.caution, None, 1 / xp.finfo(x.dtype).eps)
+        caution = xp.where(good, state.caution, halved) if n > 1 else state.caution
         energy, residual = xp.where(good, energy, state.energy), xp.where(good, residual, state.residual)
         return state._replace(
             x=x, z=z, t=t, caution=caution, energy=energy, prediction=prediction, residual=residual

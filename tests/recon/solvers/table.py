@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.recon.solvers import minimisers
+from tests.recon.solvers.lines import Lines
 from tests.recon.solvers.minimisers import Dense
 
 from rayfold.operators import LinearOperator, ParallelBeam, Volume, XRay
@@ -24,29 +25,6 @@ from rayfold.recon.solvers import CGLS, PDHG, SIRT
 A = XRay(Volume((4, 5), 1.1), ParallelBeam.evenly(12, 9, pitch=0.6))  # condition 4: slow methods converge too
 STEPS = 20
 KINDS = ("plain", "weighted", "transmission", "emission")
-
-
-@dataclass(frozen=True)
-class Lines(LinearOperator):
-    """Twice some rows of an image: needs no memory of its own."""
-
-    shape: tuple[int, int]
-    rows: range
-    nonnegative = True
-
-    in_shape = property(lambda self: self.shape)
-    out_shape = property(lambda self: (len(self.rows), self.shape[1]))
-
-    def __getitem__(self, rows: Any) -> Lines:
-        return Lines(self.shape, self.rows[rows])
-
-    def apply(self, x: Any, out: Any, *, adjoint: bool, **operands: Any) -> None:
-        picked = (slice(None), slice(self.rows.start, self.rows.stop, self.rows.step))
-        if adjoint:
-            out[...] = 0
-            np.multiply(x, 2, out=out[picked])
-        else:
-            np.multiply(x[picked], 2, out=out)
 
 
 BIG = Lines((256, 256), range(256))
@@ -89,10 +67,10 @@ class Case:
         How many arrays of data that is.
     short : int
         Steps of the law of scale in single precision: few where rounding grows from step to step.
-    rounding : float
-        How far that law may be missed in single precision, as a part of the largest value.
     settled : int
         Steps after which single and double precision agree in all libraries.
+    rounding : float
+        How far they may differ, as a part of the largest value.
     """
 
     name: str
@@ -105,8 +83,8 @@ class Case:
     images: float = 3.0
     data: float = 1.0
     short: int = 20
-    rounding: float = 1e-5
     settled: int = 3
+    rounding: float = 2e-4
 
     @property
     def solver(self) -> Any:
