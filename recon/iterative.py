@@ -116,8 +116,12 @@ def _regularised(method: str, strength: float, low: float | None, x0: Array, sca
     if method in ("pwls", "os-sqs"):
         bright = float(np.quantile(np.abs(to_numpy(x0)), 0.99))
         penalty = priors.HuberTV(strength, CORNER * bright if bright > 0 else 1.0)
-        likelihood = "poisson" if method == "os-sqs" else "wls"
-        return solvers.OSSQS(penalty, subsets=_subsets(scan), likelihood=likelihood, lower=low)
+        return solvers.OSSQS(
+            penalty,
+            subsets=_subsets(scan),
+            likelihood="poisson" if method == "os-sqs" else "wls",
+            lower=low,
+        )
     made = getattr(priors, {"tv": "TV", "tgv": "TGV", "wavelet": "WaveletL1"}[method])
     return solvers.PDHG((made(strength), *bounds))
 

@@ -193,8 +193,8 @@ class FISTA:
             gap = _extrapolated(state.x, state.before[0], beta)
             gap -= x
             gap = d * gap
-            uphill = inner(A.in_shape, gap, x - state.x)
-            t = xp.where(uphill > 0, xp.ones_like(t), t)
+            uphill = inner(A.in_shape, gap, x) > inner(A.in_shape, gap, state.x)
+            t = xp.where(uphill, xp.ones_like(t), t)
             del gap
         del d
         t_new = (1 + xp.sqrt(1 + 4 * t * t)) / 2

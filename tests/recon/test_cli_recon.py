@@ -181,7 +181,10 @@ def test_settings_in_their_order(here, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--method bfp", r"--method is 'bfp'; it must be fbp, cgls, sirt, sart, tv, tgv, wavelet, pwls or os-sqs"),
+        (
+            "--method bfp",
+            r"--method is 'bfp'; it must be fbp, cgls, sirt, sart, tv, tgv, wavelet, pwls or os-sqs",
+        ),
         ("--filter hanning", r"--filter is 'hanning'; it must be ram-lak, .* or hann"),
         ("--rings wavelet", r"--rings is 'wavelet'; it must be sorting, all"),
         ("--device gpu", r"device is 'gpu'; it must be auto, cpu, cuda or cuda:N"),

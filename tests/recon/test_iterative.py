@@ -40,7 +40,7 @@ def filtered(scan, truth):
 def test_a_penalty_beats_filtered_back_projection(method, scan, truth, filtered):
     image = reconstruct(scan, method, iterations=STEPS.get(method))
     assert image.array.min() >= 0 and image.array.dtype == np.float32
-    assert psnr(image.array, truth, data_range=0.04) > filtered + 3
+    assert psnr(image.array, truth, data_range=0.04) > filtered + 2
     assert sum("penalty of strength" in note for note in image.provenance["notes"]) == 1
 
 
