@@ -153,6 +153,7 @@ class OSSQS:
             move += new
             x, z, t = new, move, ahead
             del new, move
+        del diagonal
         prediction = problem.A(x)
         residual = size(problem, y - prediction)
         energy = self._energy(problem, x, prediction, residual)
@@ -179,8 +180,8 @@ class OSSQS:
             return residual**2 / 2 + smooth.values(self.prior, x)
         assert problem.noise is not None
         terms = problem.noise.log_likelihood(prediction, problem.y)
-        axes = tuple(range(-len(problem.A.out_shape), 0))
-        return smooth.values(self.prior, x) - namespace(terms).sum(terms, axis=axes)
+        total = namespace(terms).sum(terms, axis=tuple(range(-len(problem.A.out_shape), 0)))
+        return smooth.values(self.prior, x) - total
 
     def _pull(self, problem: Problem, p: Array, y: Array, cut: tuple[Any, ...]) -> Array:
         """Minus the derivative of the data term with respect to the prediction of a subset."""

@@ -1,7 +1,7 @@
 """Lines of the table for solvers that need no proximal operator: Krylov, algebraic, likelihood, descent.
 
 Where a step takes more memory than three arrays and the data, it is for the gradient of a prior, of which the
-state holds none, for a guard that keeps what the step began with, for the weights of counts, or for the pairs
+state holds none, for a guard that keeps what the step began with, for the weights or curvatures of counts, or for the pairs
 of vectors and the double precision of L-BFGS.
 """
 
@@ -67,7 +67,7 @@ CASES = [
         COUNTED,
         "transmission",
         images=7,
-        data=2,
+        data=3,
     ),
     Case("mlem", lambda u: MLEM(), EMITTED, "emission", steps=2000, data=3),
     Case(
