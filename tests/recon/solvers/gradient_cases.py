@@ -1,8 +1,8 @@
 """Lines of the table for solvers that need no proximal operator: Krylov, algebraic, likelihood, descent.
 
 Where a step takes more memory than three arrays and the data, it is for the gradient of a prior, of which the
-state holds none, for a guard that keeps what the step began with, for the weights or curvatures of counts, or for the pairs
-of vectors and the double precision of L-BFGS.
+state holds none, for the weights or curvatures of counts, or for the pairs of vectors and the double
+precision of L-BFGS.
 """
 
 from __future__ import annotations
