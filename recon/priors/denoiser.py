@@ -70,7 +70,7 @@ class PlugAndPlay(Prior):
         positive(sigma=self.sigma, strength=self.strength)
 
     def prox(self, x: Array, step: Array | float) -> Array:
-        if self.sigma is not None:
+        if self.strength is None:
             return self._checked(x, self.sigma)
         variance = step * self.strength
         sigma = variance**0.5 if isinstance(variance, int | float) else namespace(x).sqrt(variance)
@@ -146,12 +146,9 @@ def from_torch(module: Any, *, scale: float = 1.0, ndim: int = 2) -> Denoise:
         real = torch.view_as_real(x).movedim(-1, 0) if x.is_complex() else x
         images = real.reshape(-1, 1, *x.shape[x.ndim - ndim :]) / scale
         level = torch.as_tensor(sigma, dtype=real.dtype, device=x.device) / scale
-        level = level.expand((*real.shape[: real.ndim - ndim], *(1,) * ndim)) if level.ndim else level
-        level = (
-            level.expand(len(images), *(1,) * (ndim + 1))
-            if not level.ndim
-            else level.reshape(len(images), *(1,) * (ndim + 1))
-        )
+        if level.ndim:  # one per image, beside the parts of complex ones
+            level = level.expand((*real.shape[: real.ndim - ndim], *(1,) * ndim)).reshape(-1)
+        level = level.expand(len(images)).reshape(-1, *(1,) * (ndim + 1))
         out = (module(images, level) * scale).to(real.dtype).reshape(real.shape)
         return torch.complex(out[0], out[1]) if x.is_complex() else out
 
@@ -183,7 +180,8 @@ def _without_graph(on_tensors: Denoise, module: Any, x: Any, sigma: Any) -> Any:
     where = {} if first is None else {"device": first.device}
     with torch.no_grad():
         given = torch.as_tensor(np.array(x), **where)
-        return on_tensors(given, sigma).cpu().numpy()
+        level = sigma if isinstance(sigma, int | float) else np.array(sigma)  # may be read-only
+        return on_tensors(given, level).cpu().numpy()
 
 
 def _on_host(denoise: Denoise, x: Array, sigma: Any) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rayfold.operators import LinearOperator
+from rayfold.operators.base import Composed
 from rayfold.operators.calculus import Diagonal
 from rayfold.operators.dispatch import namespace
 from rayfold.operators.wavelet import Wavelet
@@ -28,7 +29,7 @@ def _transform(
         return W
     details = np.ones(W.out_shape)
     details[W.approximation] = 0
-    return Diagonal(W.out_shape, details) @ W
+    return Composed.of(Diagonal(W.out_shape, details), W)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class ADMM:
         for p, old, rho, held in zip(priors, state.u, rhos, state.inner, strict=True):
             v = look(p, state.x) + old
             z, held = shrink(p, v, beside(rho, v, state.x, problem), held)
-            v -= z
+            v = v - z
             duals.append(v)
             targets.append(z - v)
             inner.append(held)

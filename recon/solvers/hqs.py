@@ -21,7 +21,7 @@ from rayfold.recon.solvers.splitting import (
 )
 
 Array = Any
-SHARE = 0.1  # largest curvature of a penalty over that of the data term, before it grows
+SHARE = 0.03  # largest curvature of a penalty over that of the data term, before it grows
 
 
 def growing(k: int) -> float:
