@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rayfold.operators.dispatch import to_numpy
 from rayfold.recon.evidence import wording
 from rayfold.recon.evidence.range_null import locked
-from rayfold.recon.problem import Problem
+from rayfold.recon.evidence.system import System
 
 Array = Any
 Floats = npt.NDArray[np.float64]
@@ -51,9 +51,8 @@ class Certificate:
         ``eps = 1 / scale^2`` in inverse squared image units, and the size of the image.
     unseen : array, (..., *A.in_shape)
         ``x - (A.H W A + eps)^-1 A.H W A x``: what the data do not see at their noise, in the image's unit.
-    unseen_share, unseen_at_least : float or ndarray
-        Its energy over the image's: of the map, which more operator pairs only lower, and a strict lower
-        bound. They meet when the solver has settled.
+    unseen_share, unseen_at_least, unseen_at_most : float or ndarray
+        Its energy over the image's: of the map, and strict bounds, which meet when the solver has settled.
     unseen_error : float or ndarray
         Upper bound of the norm of what the map still lacks, over the norm of the image.
     added : array, (..., *A.in_shape)
@@ -85,13 +84,14 @@ class Certificate:
     unseen: Array
     unseen_share: Number
     unseen_at_least: Number
+    unseen_at_most: Number
     unseen_error: Number
     added: Array
     added_share: Number
     added_at_most: Number
     pairs: int
     hashes: Mapping[str, str]
-    problem: Problem = field(repr=False)
+    system: System = field(repr=False)
 
     def lock(self, x: Array, *, pairs: int = 30) -> Array:
         """Keep what the data do not see of `x`, and put what they see back to what they say.
@@ -115,7 +115,7 @@ class Certificate:
         """
         if pairs < 2:
             raise ValueError(f"pairs is {pairs}; locking needs at least 2, 30 are usual")
-        return locked(self.problem, x, np.asarray(self.scale), pairs)
+        return locked(self.system, x, pairs)
 
     def summary(self) -> str:
         """The evidence in a few sentences; for a batch, of the worst problem in each respect."""
@@ -142,7 +142,7 @@ class Certificate:
         """Plain values for JSON; long lists are averaged down to at most 100 numbers, maps to their range."""
         short = {"views": self.views, "frequencies": self.frequencies, "spectrum": self.spectrum}
         maps = {"unseen": self.unseen, "added": self.added}
-        skipped = {*short, *maps, "out_of_line", "problem", "hashes"}
+        skipped = {*short, *maps, "out_of_line", "system", "hashes"}
         found = {name: _listed(value) for name, value in vars(self).items() if name not in skipped}
         found |= {name: _listed(averaged(value, LONGEST)) for name, value in short.items()}
         found |= {name: _range(value) for name, value in maps.items()}

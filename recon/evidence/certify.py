@@ -16,11 +16,13 @@ from rayfold.recon.evidence.fingerprint import sha256
 from rayfold.recon.evidence.operator_check import PAIRS, examine
 from rayfold.recon.evidence.range_null import Floats, image_scale
 from rayfold.recon.evidence.spectrum import residual_statistics, tail
-from rayfold.recon.evidence.split import MAPS, split
+from rayfold.recon.evidence.split import OWN, SOLVES, split
+from rayfold.recon.evidence.system import System, response
 from rayfold.recon.problem import Problem, estimate_noise
 
 Array = Any
-LEAST = PAIRS + MAPS + 1
+RESPONSE = 1  # operator pair for the preconditioner
+LEAST = PAIRS + RESPONSE + OWN + SOLVES
 
 
 def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: int = 30) -> Certificate:
@@ -44,7 +46,7 @@ def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: in
     scale : float, optional
         Size of the image, in its unit; the root mean square of each image by default.
     pairs : int
-        Operator pairs (one A and one A.H) at most. Both solves stop earlier when their error is below a
+        Operator pairs (one A and one A.H) at most. The solves stop earlier when their error is below a
         thousandth of the image; otherwise the certificate bounds what is missing.
 
     Returns
@@ -89,10 +91,11 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Cer
     whitened, measured = _whitened(noise, residual, prediction, problem.y)
     statistics = residual_statistics(whitened, problem.A.out_shape, measured)
     upper, lower = tail(statistics.chi_square, statistics.n_data)
-    size = image_scale(problem, x) if scale is None else np.full(_lead(problem), float(scale))
+    size = image_scale(problem.A.in_shape, x) if scale is None else np.full(_lead(problem), float(scale))
     cast = namespace(x).astype(x, residual.dtype)  # complex data are of a complex image
     check = examine(problem.A, cast, residual)
-    parts = split(quadratic, cast, prediction, size, pairs - PAIRS)
+    system = System(quadratic, size, response(problem.A, check.random))
+    parts = split(system, cast, prediction, pairs - PAIRS - RESPONSE)
     with np.errstate(divide="ignore"):
         eps = 1 / size**2
     return Certificate(
@@ -115,18 +118,19 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Cer
         unseen=parts.unseen,
         unseen_share=_plain(parts.unseen_share),
         unseen_at_least=_plain(parts.unseen_at_least),
+        unseen_at_most=_plain(parts.unseen_at_most),
         unseen_error=_plain(parts.unseen_error),
         added=parts.added,
         added_share=_plain(parts.added_share),
         added_at_most=_plain(parts.added_at_most),
-        pairs=PAIRS + parts.pairs,
+        pairs=PAIRS + RESPONSE + parts.pairs,
         hashes={
             "data": sha256(problem.y),
             "operator": sha256(problem.A),
             "noise": sha256(noise),
             "image": sha256(x),
         },
-        problem=quadratic,
+        system=system,
     )
 
 

@@ -20,11 +20,15 @@ PAIRS = STEPS + 1
 
 
 class OperatorCheck(NamedTuple):
-    """Adjoint error as `rayfold.operators.dot_test` defines it, what is allowed, and norm per problem."""
+    """Adjoint error as `rayfold.operators.dot_test` defines it, what is allowed, norm, and random data.
+
+    The norm is one number per problem; the data are A of one image of normal numbers.
+    """
 
     error: float
     bound: float
     norm: npt.NDArray[np.float64]
+    random: Array
 
 
 def examine(A: LinearOperator, x: Array, y: Array, *, seed: int = 0) -> OperatorCheck:
@@ -68,7 +72,8 @@ def examine(A: LinearOperator, x: Array, y: Array, *, seed: int = 0) -> Operator
     if size:
         error = max(error, abs(size - _product(v, back)) / size)
     bound = BOUNDS["float64" if dtype_name(y) in ("float64", "complex128") else "float32"]
-    return OperatorCheck(float(error), bound, _largest(A, v, back))
+    lead = len(forward.shape) - len(A.out_shape)
+    return OperatorCheck(float(error), bound, _largest(A, v, back), forward[(0,) * lead])
 
 
 def _largest(A: LinearOperator, v: Array, product: Array) -> npt.NDArray[np.float64]:

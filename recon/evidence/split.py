@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rayfold.recon.arrays import inner
-from rayfold.recon.evidence.range_null import Floats, back, host, solve, spread_out
-from rayfold.recon.problem import Problem
+from rayfold.operators.dispatch import match
+from rayfold.recon.arrays import along, axpy, inner
+from rayfold.recon.evidence.range_null import Floats, Solved, host, ratio, solve, unseen_error, white
+from rayfold.recon.evidence.system import System
 
 Array = Any
-MOST_NOISE = 27 / 256  # largest value of g / (g + 1)^4: how much of a residual can turn up as `added`
-MAPS = 2  # operator pairs for the prediction and for turning both solves into images
+SOLVES = 3
+OWN = 2  # operator pairs for two predictions
 
 
 class Split(NamedTuple):
@@ -21,6 +22,7 @@ class Split(NamedTuple):
     unseen: Array
     unseen_share: Floats
     unseen_at_least: Floats
+    unseen_at_most: Floats
     unseen_error: Floats
     added: Array
     added_share: Floats
@@ -28,59 +30,64 @@ class Split(NamedTuple):
     pairs: int
 
 
-def split(problem: Problem, x: Array, prediction: Array, scale: Floats, pairs: int) -> Split:
+def split(system: System, x: Array, prediction: Array, pairs: int) -> Split:
     """What the data do not see of `x`, and what of that is not the minimum-norm solution's.
 
-    With ``P = eps (A.H W A + eps)^-1`` the unseen part is ``P x``, and what was added
-    ``P x - P (A.H W A + eps)^-1 A.H W y = P^2 x - P (A.H W A + eps)^-1 A.H W (y - A x)``.
+    With ``P = eps (A.H W A + eps)^-1`` the unseen part is ``P x``, and what was added ``P (x - x_mn)`` with
+    ``x_mn = (A.H W A + eps)^-1 A.H W y``.
 
     Parameters
     ----------
-    problem : Problem
-        With quadratic noise.
+    system : System
+        Among the data, for images of the scale ``eps^-1/2``.
     x, prediction : array
         Image, and A of it.
-    scale : ndarray
-        ``eps^-1/2``, one per problem.
     pairs : int
-        Operator pairs at most, those for the prediction included; half of what is left for each solve.
+        Operator pairs at most, those for the prediction included; half of what is left for the unseen part.
 
     Returns
     -------
     Split
-        The share of the unseen map is also an upper bound: more steps only lower it.
+        Bounds: for any u, ``|x - s^2 A.H u|^2 + s^2 <u, C u>`` with C the covariance is at least
+        ``<x, P x>``, which is at least ``|P x|^2``; and what was added is at most the unseen part of x and
+        that of ``(A.H W A + eps)^-1 A.H W (y - A x)`` together.
     """
-    residual = problem.y - prediction
-    seen = solve(problem, prediction, scale, (pairs - MAPS) // 2, second=True)
-    noise = solve(problem, residual, scale, pairs - MAPS - seen.steps, second=True)
-    assert seen.second is not None and noise.second is not None
-    first = back(problem, scale, seen.t)
-    factor = spread_out(problem, scale, first)
-    unseen = x - factor * first
-    added = unseen - factor * back(problem, scale, seen.second + noise.second)
-    unit = spread_out(problem, np.where(scale > 0, scale, 1.0), x)
+    A, y = system.problem.A, system.problem.y
+    pairs -= OWN
+    one = solve(system, prediction, pairs // 2)
+    two = solve(system, y - prediction, (pairs - one.steps) // 2)
+    factor = along(A.in_shape, match(system.scale, one.image))
+    unit = along(A.in_shape, match(system.unit, one.image))
+    unseen = axpy(-factor, one.image, x)
+    apart = axpy(-factor, two.image, unseen)  # image less minimum-norm solution
+    three = solve(system, A(apart), pairs - one.steps - two.steps)
+    added = axpy(-factor, three.image, apart)
 
     def energy(v: Array) -> Floats:
         v = v / unit
-        return host(inner(problem.A.in_shape, v, v))
+        return host(inner(A.in_shape, v, v))
 
-    total, left = energy(x), energy(unseen)
-    lacking = (seen.high - seen.low)[:2].sum(0)
-    twice = np.clip(total - seen.low.sum(0), 0.0, left)
-    drawn = host(inner(problem.A.out_shape, residual, problem.weigh(residual)))
-    drawn = np.minimum(MOST_NOISE * drawn, np.maximum(noise.high[2] - noise.low[3], 0.0))
+    def most(v: Array, found: Solved) -> Floats:
+        """Norm at most of the unseen part whose map is `v`."""
+        noise = host(inner(A.out_shape, found.u, system.spread(found.u)))
+        left = energy(v)
+        return np.minimum(np.sqrt(left + noise), np.sqrt(left) + found.error)
+
+    total = energy(x)
+    norm, left = np.sqrt(total), np.sqrt(energy(unseen))
+    unseen_most = np.minimum(most(unseen, one), norm)
+    added_most = np.minimum(
+        most(added, three) + one.error_unseen + two.error_unseen,
+        unseen_most + unseen_error(white(system.problem, y - prediction)),
+    )
     return Split(
         unseen,
-        np.minimum(_part(left, total), 1.0),
-        _part(np.clip(left - lacking, 0.0, total), total),
-        _part(seen.error, np.sqrt(total)),
+        np.minimum(ratio(left, norm) ** 2, 1.0),
+        ratio(np.clip(left - one.error, 0.0, norm), norm) ** 2,
+        ratio(unseen_most, norm) ** 2,
+        ratio(one.error, norm),
         added,
-        _part(energy(added), total),
-        _part((np.sqrt(twice) + np.sqrt(drawn)) ** 2, total),
-        MAPS + seen.steps + noise.steps,
+        ratio(energy(added), total),
+        ratio(added_most, norm) ** 2,
+        OWN + one.steps + two.steps + three.steps,
     )
-
-
-def _part(a: Floats, b: Floats) -> Floats:
-    """``a / b``, and 0 where there is nothing to share."""
-    return np.asarray(np.where(b > 0, a / np.where(b > 0, b, 1.0), 0.0))

@@ -60,24 +60,39 @@ def _colour(c: Certificate) -> list[str]:
 
 
 def _unseen(c: Certificate) -> str:
+    if not _resolved(c.unseen_share, c.unseen_at_most):
+        return (
+            f"How much of the image these data do not see was not resolved within {c.pairs} operator pairs."
+        )
     return (
-        f"{_between(c.unseen_at_least, c.unseen_share)} of the image's energy lies where these data say "
+        f"{_about(c.unseen_share, c.unseen_at_most)} of the image's energy lies where these data say "
         "nothing at this noise."
     )
 
 
 def _added(c: Certificate) -> str:
-    share, most = percent(float(np.max(c.added_share))), percent(float(np.max(c.added_at_most)))
-    limit = "" if share == most else f" (at most {most})"
-    return f"The prior put {share}{limit} of the energy there, set against the minimum-norm solution."
+    if not _resolved(c.added_share, c.added_at_most):
+        return f"How much of it the prior put there was not resolved within {c.pairs} operator pairs."
+    share = _about(c.added_share, c.added_at_most).replace("A", "a")
+    return f"The prior put {share} of the energy there, set against the minimum-norm solution."
 
 
-def _between(low: Any, high: Any) -> str:
-    """A share, or its bounds where the solver had to stop before they met."""
-    least, most = percent(float(np.max(low))), percent(float(np.max(high)))
-    if least == most:
-        return most
-    return f"At most {most}" + (f" (at least {least})" if float(np.max(low)) > 0 else "")
+def _resolved(share: Any, most: Any) -> bool:
+    """Whether the bound says anything: it is below the whole energy, or close to the share."""
+    share, most = float(np.max(share)), float(np.max(most))
+    return most < 1 or percent(share) == percent(most)
+
+
+def _about(share: Any, most: Any) -> str:
+    """A share, with its bound where the solver had to stop before they met."""
+    value, limit = percent(float(np.max(share))), percent(float(np.max(most)))
+    if float(np.max(share)) > float(np.max(most)):  # the map has not settled, its bound has
+        return limit if value == limit else f"At most {limit}"
+    return value if value == limit else f"About {value} (at most {limit})"
+
+
+def _share(share: Any, most: Any) -> str:
+    return _about(share, most).replace("A", "a") if _resolved(share, most) else "not resolved"
 
 
 def _adjoint(c: Certificate) -> str:
@@ -95,8 +110,8 @@ def facts(c: Certificate) -> dict[str, Any]:
     return {
         "Chi-square per datum": _span(c.chi_square),
         "p-value": estimated if c.p_value is None else _span(c.p_value),
-        "Not seen by the data": _between(c.unseen_at_least, c.unseen_share),
-        "Put there by the prior": _shares(c.added_share),
+        "Not seen by the data": _share(c.unseen_share, c.unseen_at_most),
+        "Put there by the prior": _share(c.added_share, c.added_at_most),
         "Views out of line": f"{int(c.out_of_line.sum())} of {c.out_of_line.size}",
         "Adjoint error": f"{c.adjoint_error:.1e}",
     }
@@ -118,8 +133,12 @@ def tables(c: Certificate) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
         ("operator norm", _span(c.norm), "from below"),
         ("scale of the image", _span(c.scale), "a component is seen when its error is below this"),
         ("eps", _span(c.eps), "1 / scale squared"),
-        ("energy not seen", _shares(c.unseen_share), f"at least {_shares(c.unseen_at_least)}"),
-        ("energy put there by the prior", _shares(c.added_share), f"at most {_shares(c.added_at_most)}"),
+        (
+            "energy not seen",
+            _shares(c.unseen_share),
+            f"at least {_shares(c.unseen_at_least)}, {_limit(c.unseen_at_most)}",
+        ),
+        ("energy put there by the prior", _shares(c.added_share), _limit(c.added_at_most)),
         ("operator pairs", str(c.pairs), "used for this evidence"),
     ]
     found: list[tuple[str, Sequence[Mapping[str, Any]]]] = [
@@ -144,6 +163,11 @@ def percent(share: float) -> str:
 def _shares(value: Any) -> str:
     low, high = percent(float(np.min(value))), percent(float(np.max(value)))
     return low if low == high else f"{low} to {high}"
+
+
+def _limit(most: Any) -> str:
+    """An upper bound of a share, where it says anything."""
+    return f"at most {_shares(most)}" if float(np.max(most)) <= 1 else "no bound within the budget"
 
 
 def _span(value: Any) -> str:

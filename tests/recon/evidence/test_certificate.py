@@ -99,7 +99,7 @@ def test_no_graph_is_kept(case):
     torch = pytest.importorskip("torch")
     problem, x = case
     y = torch.as_tensor(problem.y).requires_grad_()
-    c = certify(Problem(A, y, Gaussian(0.1)), torch.as_tensor(x).requires_grad_(), pairs=8)
+    c = certify(Problem(A, y, Gaussian(0.1)), torch.as_tensor(x).requires_grad_(), pairs=11)
     assert not c.unseen.requires_grad and not c.added.requires_grad
 
 
@@ -130,7 +130,7 @@ def test_the_same_twice(case):
 def test_json_is_plain_and_small():
     B = Diagonal((400, 500), np.ones((400, 500), np.float32))
     y = np.random.default_rng(0).standard_normal((400, 500)).astype(np.float32)
-    c = certify(Problem(B, y, Gaussian(1.0)), np.ones((400, 500), np.float32), pairs=8)
+    c = certify(Problem(B, y, Gaussian(1.0)), np.ones((400, 500), np.float32), pairs=11)
     text = json.dumps(c.as_dict(), allow_nan=False)
     assert len(text) < 8000
     back = json.loads(text)
@@ -167,7 +167,7 @@ def test_it_cannot_be_changed(case):
 
 def test_hashes_tell_contents_apart(case):
     problem, x = case
-    c = certify(problem, x, pairs=8)
+    c = certify(problem, x, pairs=11)
     assert all(len(value) == 64 for value in c.hashes.values())
     same = certify(
         Problem(XRay(Volume((12, 13), 1.1), ParallelBeam.evenly(9, 19)), problem.y, Gaussian(0.1)), x
@@ -175,10 +175,10 @@ def test_hashes_tell_contents_apart(case):
     assert same.hashes == c.hashes
     moved = XRay(Volume((12, 13), 1.1), ParallelBeam.evenly(9, 19, start=1e-9))
     others = {
-        "operator": certify(problem._replace(A=moved), x, pairs=8),
-        "noise": certify(problem._replace(noise=Gaussian(0.2)), x, pairs=8),
-        "data": certify(problem._replace(y=problem.y * (1 + 1e-12)), x, pairs=8),
-        "image": certify(problem, x * (1 + 1e-12), pairs=8),
+        "operator": certify(problem._replace(A=moved), x, pairs=11),
+        "noise": certify(problem._replace(noise=Gaussian(0.2)), x, pairs=11),
+        "data": certify(problem._replace(y=problem.y * (1 + 1e-12)), x, pairs=11),
+        "image": certify(problem, x * (1 + 1e-12), pairs=11),
     }
     for name, other in others.items():
         assert {k for k in c.hashes if c.hashes[k] != other.hashes[k]} == {name}
@@ -204,8 +204,8 @@ def test_bad_input(case):
         certify(problem, x.T)
     with pytest.raises(ValueError, match="not finite"):
         certify(problem, x * np.nan)
-    with pytest.raises(ValueError, match="pairs is 7; evidence needs at least 8"):
-        certify(problem, x, pairs=7)
+    with pytest.raises(ValueError, match="pairs is 10; evidence needs at least 11"):
+        certify(problem, x, pairs=10)
     with pytest.raises(ValueError, match="scale is 0; it must be a positive number"):
         certify(problem, x, scale=0)
     with pytest.raises(TypeError, match="the image is float32, the data float64; give both in one precision"):
@@ -213,4 +213,4 @@ def test_bad_input(case):
     with pytest.raises(TypeError, match="the data are a numpy array, the image a torch array"):
         certify(problem, pytest.importorskip("torch").as_tensor(x))
     with pytest.raises(ValueError, match="locking needs at least 2"):
-        certify(problem, x, pairs=8).lock(x, pairs=1)
+        certify(problem, x, pairs=11).lock(x, pairs=1)

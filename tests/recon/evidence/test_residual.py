@@ -23,7 +23,7 @@ def noisy(seed, sigma, drawn, truth=2.0):
 
 def test_p_values_of_the_truth_are_uniform():
     """At any level the truth is refused just that often."""
-    p = np.sort([certify(*noisy(seed, 0.3, 0.3), pairs=8).p_value for seed in range(200)])
+    p = np.sort([certify(*noisy(seed, 0.3, 0.3), pairs=11).p_value for seed in range(200)])
     assert np.abs(p - (np.arange(200) + 0.5) / 200).max() < 1.63 / np.sqrt(200)  # Kolmogorov, 1 %
 
 
@@ -31,7 +31,7 @@ def test_p_values_of_the_truth_are_uniform():
     ("drawn", "word"), [(0.3, "are explained"), (0.36, "NOT explained"), (0.2, "taken up")]
 )
 def test_verdicts(drawn, word):
-    c = certify(*noisy(1, 0.3, drawn), pairs=8)
+    c = certify(*noisy(1, 0.3, drawn), pairs=11)
     assert word in c.summary()
     assert c.chi_square == pytest.approx((drawn / 0.3) ** 2, rel=0.1)
     assert c.n_data == 30 * 64 and not c.noise_estimated
@@ -40,7 +40,7 @@ def test_verdicts(drawn, word):
 def test_estimated_noise_gives_no_p_value():
     problem, x = noisy(1, 0.3, 0.3)
     for given in (problem._replace(noise=None), problem._replace(noise=Gaussian(0.3, estimated=True))):
-        c = certify(given, x, pairs=8)
+        c = certify(given, x, pairs=11)
         assert c.p_value is None and c.p_overfit is None and c.noise_estimated
         assert "no p-value" in c.summary() and "estimated" in c.facts()["p-value"]
         assert c.chi_square == pytest.approx(1, rel=0.15)
@@ -50,7 +50,7 @@ def test_estimated_noise_gives_no_p_value():
 def test_complex_data_count_twice():
     rng = np.random.default_rng(0)
     noise = 0.2 * (rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE))
-    c = certify(Problem(A, 1 + noise, Gaussian(0.2)), np.ones(SHAPE, complex), pairs=8)
+    c = certify(Problem(A, 1 + noise, Gaussian(0.2)), np.ones(SHAPE, complex), pairs=11)
     assert c.n_data == 2 * 30 * 64 and c.chi_square == pytest.approx(1, rel=0.1) and c.p_value > 1e-3
     np.testing.assert_allclose(np.mean(c.spectrum), c.chi_square)
     assert c.frequencies[0] == -0.5 and len(c.frequencies) == 64
@@ -61,7 +61,7 @@ def test_correlated_channels_are_whitened():
     mix = np.array([[1.0, 0.6], [0.0, 0.5]])
     noise = np.einsum("ij,vjn->vin", mix, rng.standard_normal((10, 2, 100)))
     B = Identity((10, 2, 100))
-    c = certify(Problem(B, noise, Gaussian(covariance=mix @ mix.T, axis=-2)), np.zeros(B.in_shape), pairs=8)
+    c = certify(Problem(B, noise, Gaussian(covariance=mix @ mix.T, axis=-2)), np.zeros(B.in_shape), pairs=11)
     assert c.p_value > 1e-3 and c.p_overfit > 1e-3 and c.n_data == 2000
 
 
@@ -70,7 +70,7 @@ def test_data_without_weight_count_for_nothing():
     weights[3], weights[:, 10] = 0, 0
     y = np.random.default_rng(2).standard_normal(SHAPE)
     y[weights == 0] = 1e6
-    c = certify(Problem(A, y, Gaussian.from_weights(weights)), np.zeros(SHAPE) + 1e-3, pairs=8)
+    c = certify(Problem(A, y, Gaussian.from_weights(weights)), np.zeros(SHAPE) + 1e-3, pairs=11)
     assert c.n_data == weights.sum() and c.p_value > 1e-3
     assert np.isnan(c.views[3]) and not c.out_of_line.any()
     assert c.as_dict()["views"][3] is None
@@ -100,7 +100,7 @@ def test_emission_counts_are_judged_by_what_was_expected():
 def test_views_out_of_line_are_named():
     problem, x = noisy(4, 0.3, 0.3)
     problem.y[[7, 20]] += 0.6 * np.sin(np.arange(64.0))
-    c = certify(problem, x, pairs=8)
+    c = certify(problem, x, pairs=11)
     assert np.flatnonzero(c.out_of_line).tolist() == [7, 20]
     assert "2 of 30 views fit worse than the others: 7, 20." in c.summary()
     np.testing.assert_allclose(c.views[7], np.mean((problem.y[7] - x[7]) ** 2) / 0.09)
@@ -108,7 +108,7 @@ def test_views_out_of_line_are_named():
 
 
 def test_a_wrong_noise_level_flags_no_view_and_chance_flags_few():
-    assert not certify(*noisy(3, 0.1, 0.3), pairs=8).out_of_line.any()
+    assert not certify(*noisy(3, 0.1, 0.3), pairs=11).out_of_line.any()
     rng = np.random.default_rng(0)
     views = rng.chisquare(64, (400, 30)) / 64
     flagged = out_of_line(views, np.full(views.shape, 64)).any(-1).mean()
@@ -126,7 +126,7 @@ def test_spectrum_of_white_and_of_coloured_noise():
     np.testing.assert_allclose(found.spectrum, 2 * np.cos(np.pi * found.frequencies) ** 2, atol=0.4)
     assert found.correlation == pytest.approx(0.5, abs=0.03)
     c = certify(
-        Problem(Identity(smooth.shape), smooth, Gaussian(1.0)), np.zeros(smooth.shape) + 1e-3, pairs=8
+        Problem(Identity(smooth.shape), smooth, Gaussian(1.0)), np.zeros(smooth.shape) + 1e-3, pairs=11
     )
     assert "not white: neighbours correlate by 0.5" in c.summary()
 
