@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from benchmarks import dival_data as dival
@@ -111,3 +113,18 @@ def test_a_short_training_writes_what_the_benchmark_reads(tmp_path):
     assert found["images"] == 3
     assert found["psnr_mean"] == pytest.approx(about["validation_psnr_100"], abs=0.02)
     assert abs(found["psnr_mean"] - dival.psnr(dival.fbp()(np.array(data)), truth).mean()) < 3.0
+
+
+def test_the_kept_results_meet_the_published_anchors():
+    """Filtered back-projection and total variation as published; the learned scheme well above both."""
+    kept = json.loads((dival.ROOT / "benchmarks" / "results" / "dival_ellipses.json").read_text())
+    assert kept["fbp_first_1000"]["images"] == 1000
+    assert kept["fbp_first_1000"]["psnr_mean"] == pytest.approx(24.18, abs=0.15)
+    assert kept["tv"]["images"] == 200
+    assert kept["tv"]["psnr_mean"] == pytest.approx(27.96, abs=0.25)
+    scores = {float(s): q for s, q in kept["tv"]["psnr_on_validation"].items()}
+    assert kept["tv"]["strength"] == max(scores, key=lambda s: scores[s])
+    assert min(scores) < kept["tv"]["strength"] < max(scores)
+    assert kept["learned_primal_dual"]["images"] == 3200
+    assert kept["learned_primal_dual"]["psnr_mean"] >= 30.3
+    assert all(kept["environment"][name] for name in ("cpu", "cores", "packages", "commit", "date"))
