@@ -8,8 +8,8 @@ from __future__ import annotations
 import abc
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import import_module
 from typing import Any, Self
 
@@ -132,16 +132,30 @@ class Gaussian(Noise):
         sigma = 1 / xp.sqrt(xp.where(some, weights, xp.ones_like(weights)))
         return cls(xp.where(some, sigma, xp.full_like(sigma, math.inf)))
 
-    @cached_property
+    @property
     def _inverse(self) -> Array:
-        return 1 / (self.sigma * self.sigma)  # type: ignore[operator]
+        return self._kept("_weights", lambda: 1 / (self.sigma * self.sigma))  # type: ignore[operator]
 
-    @cached_property
+    @property
     def _matrices(self) -> tuple[Array, Array]:
         """Inverse covariance, and a whitening matrix."""
-        xp = dispatch.namespace(self.covariance)
-        root = xp.linalg.inv(xp.linalg.cholesky(self.covariance))
-        return xp.conj(root).T @ root, root
+
+        def made() -> tuple[Array, Array]:
+            xp = dispatch.namespace(self.covariance)
+            root = xp.linalg.inv(xp.linalg.cholesky(self.covariance))
+            return xp.conj(root).T @ root, root
+
+        found: tuple[Array, Array] = self._kept("_whitening", made)
+        return found
+
+    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """Computed once, unless inside a program that is being traced."""
+        if name not in vars(self):
+            value = make()
+            if any(dispatch.is_traced(v) for v in (value if isinstance(value, tuple) else (value,))):
+                return value
+            object.__setattr__(self, name, value)
+        return vars(self)[name]
 
     def weights(self, y: Array) -> Array:
         if self.sigma is None:
@@ -213,6 +227,11 @@ class PoissonTransmission(Noise):
         if not self.electronic >= 0:
             raise ValueError(f"electronic is {self.electronic}; it must be 0 or more photons")
 
+    @property
+    def _quiet(self) -> bool:
+        """No electronic noise, as far as can be known."""
+        return isinstance(self.electronic, int | float) and self.electronic == 0
+
     def expected(self, p: Array) -> Array:
         """Mean counts behind line integrals `p` (no unit), of the same shape."""
         return self.photons * dispatch.namespace(p).exp(-p)
@@ -234,9 +253,10 @@ class PoissonTransmission(Noise):
         return dispatch.match(self.line_integrals(self.counts(p, seed)), p)
 
     def log_likelihood(self, p: Array, y: Array) -> Array:
-        shift = self.electronic**2
-        m, n = self.expected(p) + shift, self.expected(y) + shift
-        return n * dispatch.namespace(p).log(m / n) + (n - m)
+        xp, shift = dispatch.namespace(p), self.electronic**2
+        n = self.expected(y) + shift
+        d = y - p if self._quiet else xp.log((self.expected(p) + shift) / n)
+        return n * (d - xp.expm1(d))  # small differences of large counts are not taken
 
     def gradient(self, p: Array, y: Array) -> Array:
         shift = self.electronic**2
@@ -245,7 +265,7 @@ class PoissonTransmission(Noise):
 
     def weights(self, y: Array) -> Array:
         mean = self.expected(y)
-        return mean if self.electronic == 0 else mean * (mean / (mean + self.electronic**2))
+        return mean if self._quiet else mean * (mean / (mean + self.electronic**2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +313,9 @@ class Poisson(Noise):
         return y / self.mean(p) - 1
 
     def weights(self, y: Array) -> Array:
-        xp = dispatch.namespace(y)
-        return 1 / xp.maximum(y, xp.ones_like(y))  # one count at least: Neyman's variance of no count is 0
+        return 1 / dispatch.namespace(y).clip(
+            y, 1.0, None
+        )  # one count at least: Neyman's variance of no count is 0
 
 
 def _normal(p: Array, seed: int) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rayfold.operators.dispatch import namespace
+from rayfold.operators.dispatch import match, namespace
 from rayfold.recon.problem import Problem
 
 Array = Any
@@ -57,6 +57,12 @@ def start(problem: Problem, x0: Array | None) -> tuple[Array, Array]:
         return x, xp.zeros_like(y) if "complex" in str(y.dtype) or A.field == "real" else A(x)
     if tuple(x0.shape[len(x0.shape) - len(A.in_shape) :]) != tuple(A.in_shape):
         raise ValueError(f"x0 has shape {tuple(x0.shape)}; it must end in {tuple(A.in_shape)}")
+    x0 = match(x0, y)
+    if A.field == "complex" or "complex" in str(y.dtype):
+        x0 = x0 + 0j
+    full = (*y.shape[: len(y.shape) - len(A.out_shape)], *A.in_shape)
+    if tuple(x0.shape) != full:
+        x0 = xp.broadcast_to(x0, full) + xp.zeros_like(x0)
     return x0, A(x0)
 
 

@@ -2,12 +2,14 @@
 
 from rayfold.recon.priors.bounds import Box, NonNegative
 from rayfold.recon.priors.denoiser import PlugAndPlay, from_deepinv, from_numpy, from_score, from_torch
+from rayfold.recon.priors.directional import DirectionalTV
 from rayfold.recon.priors.low_rank import LowRank
 from rayfold.recon.priors.prior import Analysis, Prior, Split
 from rayfold.recon.priors.sparsity import L1
 from rayfold.recon.priors.tgv import TGV
 from rayfold.recon.priors.tikhonov import Tikhonov
 from rayfold.recon.priors.total_variation import TV, HuberTV
+from rayfold.recon.priors.two_level import TwoLevel
 from rayfold.recon.priors.wavelet import WaveletL1
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "TV",
     "Analysis",
     "Box",
+    "DirectionalTV",
     "HuberTV",
     "LowRank",
     "NonNegative",
@@ -23,6 +26,7 @@ __all__ = [
     "Prior",
     "Split",
     "Tikhonov",
+    "TwoLevel",
     "WaveletL1",
     "from_deepinv",
     "from_numpy",

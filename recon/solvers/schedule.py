@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -27,9 +29,14 @@ class Schedule:
 
 
 def at(part: Any, k: int) -> Any:
-    """A solver or prior with the values its schedules have at step `k`, those of its priors included."""
+    """A solver or prior with the values its schedules have at step `k`, those of its priors included.
+
+    NumPy's numbers become Python's: a float64 parameter would turn a float32 image into float64.
+    """
     if isinstance(part, Schedule):
         return part.value(k)
+    if isinstance(part, np.generic):  # a NumPy number would widen single precision
+        return part.item()
     if type(part) is tuple:
         return tuple(at(each, k) for each in part)
     if not is_dataclass(part) or isinstance(part, type):

@@ -86,3 +86,36 @@ BAD[3, 4] = np.nan
 def test_bad_input_is_refused(problem, error, message):
     with pytest.raises(error, match=message):
         problem.check()
+
+
+def test_a_numpy_number_does_not_widen_the_image():
+    from rayfold.recon import run
+    from rayfold.recon.priors import TV
+    from rayfold.recon.solvers import PDHG
+
+    y = A(blob()).astype(np.float32)
+    assert run(PDHG(TV(np.float64(0.1))), Problem(A, y), 2).x.dtype == np.float32
+
+
+def test_a_start_is_taken_to_the_batch_and_precision_of_the_data():
+    from rayfold.recon import CGLS, run
+
+    y = np.stack([A(blob()), 2 * A(blob())]).astype(np.float32)
+    found = run(CGLS(damping=1.0), Problem(A, y), 3, x0=blob())
+    single = run(CGLS(damping=1.0), Problem(A, y[1]), 3, x0=blob())
+    assert found.x.shape == (2, 64, 64) and found.x.dtype == np.float32
+    np.testing.assert_allclose(found.x[1], single.x, atol=1e-5)
+    with pytest.raises(ValueError, match="x0 has shape"):
+        run(CGLS(), Problem(A, y), 1, x0=np.zeros((3, 3)))
+
+
+def test_photon_noise_under_jit():
+    jax = pytest.importorskip("jax")
+    y = jax.numpy.ones((40, 96))
+    weigh = jax.jit(lambda problem, r: problem.weigh(r))
+    for noise in (PoissonTransmission(1e3, 5.0), PoissonTransmission(1e3), Gaussian(0.1)):
+        problem = Problem(A, y, noise)
+        np.testing.assert_allclose(weigh(problem, y), problem.weigh(y), rtol=1e-5)
+    closed = Problem(A, y, Gaussian(jax.numpy.full(96, 0.1)))
+    for _ in range(2):  # two programs that hold the same noise
+        np.testing.assert_allclose(jax.jit(lambda r: closed.weigh(r))(y), 100 * y, rtol=1e-5)
