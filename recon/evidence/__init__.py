@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rayfold.recon.evidence.assess import certify
 from rayfold.recon.evidence.calibration import Calibration, calibrate
 from rayfold.recon.evidence.certificate import Certificate
-from rayfold.recon.evidence.certify import certify
 from rayfold.recon.evidence.conformal import conformal_quantile, pixel_factor
 from rayfold.recon.evidence.scans import certify_scan
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from rayfold.operators import Volume
 from rayfold.recon.data import Image, Scan
+from rayfold.recon.evidence.assess import certify
 from rayfold.recon.evidence.certificate import Certificate
-from rayfold.recon.evidence.certify import certify
 
 MOST = 8  # slices of a volume: the evidence of one costs as much as a short reconstruction
 

@@ -157,6 +157,22 @@ def test_it_prints_sentences(case):
     assert "adjoint is exact" in text
 
 
+def test_what_was_not_resolved_is_said_so(case):
+    """A share above its bound, or a bound above the whole energy, is never printed as a finding."""
+    c = certify(*case)
+    open_ended = dataclasses.replace(c, added_share=0.4, added_at_most=1.7).summary()
+    assert f"not resolved within {c.pairs} operator pairs" in open_ended and "170" not in open_ended
+    assert (
+        "put about 2 % (at most 13 %)"
+        in dataclasses.replace(c, added_share=0.02, added_at_most=0.13).summary()
+    )
+    assert "put at most 13 % of" in dataclasses.replace(c, added_share=0.4, added_at_most=0.13).summary()
+    assert (
+        dataclasses.replace(c, unseen_share=1.0, unseen_at_most=1.0).facts()["Not seen by the data"]
+        == "100 %"
+    )
+
+
 def test_it_cannot_be_changed(case):
     with pytest.raises(dataclasses.FrozenInstanceError):
         certify(*case).chi_square = 1.0

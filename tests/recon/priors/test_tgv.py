@@ -38,7 +38,7 @@ def test_prox_by_its_duality_gap(rng, step, shape, ratio):
     primal = ((z - x) ** 2).sum() / (2 * step) + value
     push = step * G.H(feasible(prior, x, p[len(shape) :]))
     dual = ((x**2).sum() - ((x - push) ** 2).sum()) / (2 * step)
-    assert 0 <= primal - dual <= 1e-4 * primal
+    assert -1e-12 * primal <= primal - dual <= 1e-5 * primal
     assert prior.value(z) == pytest.approx(value, rel=1e-3)
 
 
@@ -63,7 +63,7 @@ def test_value_of_a_row_is_a_linear_program(rng, ratio):
         np.abs(np.arange(12.0) - 5),
         np.repeat([0.0, 2.0], 6),
     ):
-        prior = TGV(0.3, ratio, iterations=1500)
+        prior = TGV(0.3, ratio, iterations=8000)
         assert prior.value(x[None]) == pytest.approx(line(prior, x), rel=1e-4)
 
 
