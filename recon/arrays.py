@@ -42,6 +42,14 @@ def axpy(a: Array | float, x: Array, y: Array) -> Array:
     return total
 
 
+def rescale(x: Array, a: Array | float) -> Array:
+    """``a * x``, written over x unless a gradient of torch still needs it."""
+    if getattr(x, "requires_grad", False):
+        return a * x
+    x *= a
+    return x
+
+
 def ratio(a: Array, b: Array) -> Array:
     """``a / b``, and 0 where b is not positive: a solved problem stays where it is."""
     xp = namespace(a)

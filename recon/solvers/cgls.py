@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from rayfold.operators.dispatch import namespace
 from rayfold.recon.arrays import along, axpy, inner, ratio, root, start
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.problem import Problem
 
 Array = Any
+ROUNDING = 10.0  # units of rounding in a difference that ought to vanish
 
 
 class CGLSState(NamedTuple):
@@ -74,10 +76,14 @@ class CGLS:
         del q
         s, squared = _back(problem, r)
         alpha = along(A.in_shape, alpha)
-        if not _is_zero(self.damping):
+        damped = not _is_zero(self.damping)
+        if damped:
+            floor = inner(A.in_shape, s, s) * (ROUNDING * namespace(s).finfo(s.dtype).eps) ** 2
             s = axpy(-self.damping, state.x, s)
             s -= (self.damping * alpha) * state.p
         gamma = inner(A.in_shape, s, s)
+        if damped:  # the difference of two equal terms is rounding, and following it would diverge
+            gamma = namespace(gamma).where(gamma > floor, gamma, namespace(gamma).zeros_like(gamma))
         p = axpy(along(A.in_shape, ratio(gamma, state.gamma)), state.p, s)
         del s  # the image comes last: one array less at a time
         return CGLSState(axpy(alpha, state.p, state.x), r, p, gamma, root(squared))

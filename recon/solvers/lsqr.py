@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
-from rayfold.recon.arrays import along, axpy, inner, ratio, root, start
+from rayfold.recon.arrays import along, axpy, inner, ratio, rescale, root, start
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.problem import Problem
 
@@ -94,7 +94,7 @@ class LSQR:
         if below is not None:
             v += self._root * below
         alpha = root(inner(shape, v, v))
-        v *= along(shape, _reciprocal(alpha))
+        v = rescale(v, along(shape, _reciprocal(alpha)))
         rho = root(state.rho**2 + beta**2)
         cosine, sine = _quotient(state.rho, rho), ratio(beta, rho)
         x = axpy(along(shape, _quotient(cosine * state.phi, rho)), state.w, state.x)
@@ -125,9 +125,9 @@ class LSQR:
             squared = squared + inner(A.in_shape, below, below)
         length = root(squared)
         scale = _reciprocal(length)
-        u *= along(A.out_shape, scale)
+        u = rescale(u, along(A.out_shape, scale))
         if below is not None:
-            below *= along(A.in_shape, scale)
+            below = rescale(below, along(A.in_shape, scale))
         return u, below, length, problem.weigh(u)
 
 

@@ -175,3 +175,23 @@ def test_the_residual_of_solved_data_has_a_gradient(x64):
         return state.residual + state.x.sum()
 
     assert np.isfinite(x64.grad(loss)(x64.numpy.zeros(A.out_shape))).all()
+
+
+def test_damped_cgls_stays_at_the_solution(y):
+    """Steps beyond convergence change nothing, where rounding once grew without bound."""
+    problem = Problem(A, np.stack([y, 3 * y, -y]))
+    there, beyond = (run(CGLS(damping=2.5), problem, n).x for n in (60, 400))
+    np.testing.assert_allclose(beyond, there, atol=1e-12 * np.abs(there).max())
+
+
+def test_gradient_through_lsqr(y):
+    torch = pytest.importorskip("torch")
+    from rayfold.recon.solvers import LSQR
+
+    data = torch.as_tensor(y).requires_grad_()
+    for solver in (LSQR(), LSQR(damping=0.3)):
+        found = run(solver, Problem(A, data), 4).x
+        (slope,) = torch.autograd.grad(found.square().sum(), data)
+        step = 1e-6 * np.random.default_rng(0).standard_normal(y.shape)
+        rise = [(run(solver, Problem(A, y + s * step), 4).x ** 2).sum() for s in (1, -1)]
+        np.testing.assert_allclose((slope.numpy() * step).sum(), (rise[0] - rise[1]) / 2, rtol=1e-5)
