@@ -17,7 +17,7 @@ from rayfold.recon.priors.total_variation import lengths, onto_ball
 
 Array = Any
 FIELD = 0.03  # steps of the field over its size, for a dual of size 1, in `prox`
-SPREAD = 0.3  # the same in `value`, where the image does not move
+SPREAD = 0.1  # the same in `value`, where the image does not move
 RELAXATION = 1.9
 
 
@@ -46,7 +46,8 @@ class TGV(Split):
     spacing : float or tuple of float
         Pixel size along each axis; only ratios matter beside `strength`.
     iterations : int
-        Steps of `prox` and of `value`, which have no closed form: `value` is from above.
+        Steps of `prox` and of `value`, which have no closed form; 200 leave the value of an image with edges
+        and noise within a few per cent, from above.
 
     References
     ----------
@@ -55,8 +56,8 @@ class TGV(Split):
     Examples
     --------
     >>> import numpy as np
-    >>> ramp = np.arange(40.0)[None]
-    >>> round(float(TGV(1.0).value(ramp)), 3)  # only the last pixel, which has no right neighbour, bends it
+    >>> ramp = np.arange(40.0)[None]  # only its last pixel, without a neighbour, bends it
+    >>> round(float(TGV(1.0, iterations=2000).value(ramp)), 3)
     1.0
     """
 
@@ -145,16 +146,15 @@ class TGV(Split):
         return total / math.prod(x.shape[x.ndim - n :])
 
     def value(self, x: Array) -> Array:
-        """R(x) from above: the least of primal-dual steps for w, which begin at 0 (total variation)."""
+        """R(x) from above: total variation, or the end of primal-dual steps for w, whichever is less."""
         xp, n = namespace(x), self.ndim
         G, E = self._of(x)
         slope, norm = G(x), math.sqrt(1 + E.norm_bound() ** 2)
         mean = self._slope(x)
         pace = expand(mean * (SPREAD / norm), n + 1)
         inverse = expand(ratio(xp.ones_like(mean), mean * (SPREAD * norm)), n + 1)
-        w = xp.zeros_like(slope)
-        p, q = w, xp.zeros_like(E(w))
-        least = self._cost(slope, w, E)
+        p, q, w = xp.zeros_like(slope), xp.zeros_like(E(slope)), slope
+        least = self._cost(slope, xp.zeros_like(slope), E)
 
         def body(_: Any, carry: list[Array]) -> list[Array]:
             p, q, w, _last = carry

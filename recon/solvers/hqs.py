@@ -70,8 +70,8 @@ class HQS:
     >>> from rayfold.operators import Identity
     >>> from rayfold.recon import Problem, run
     >>> from rayfold.recon.priors import NonNegative
-    >>> run(HQS(NonNegative()), Problem(Identity((1, 2)), np.array([[-1.0, 2.0]])), 40).x.round(1)
-    array([[-0.2,  2. ]])
+    >>> run(HQS(NonNegative()), Problem(Identity((1, 2)), np.array([[-1.0, 2.0]])), 400).x.round(1)
+    array([[-0.1,  2. ]])
     """
 
     prior: Prior | tuple[Prior, ...]

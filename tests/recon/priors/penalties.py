@@ -61,7 +61,7 @@ KINDS = [
     ),
     Kind("l1", lambda u, n: L1(0.4 * u)),
     Kind("box", lambda u, n: Box(0.1 * u, 0.9 * u), complex=False),
-    Kind("tv", lambda u, n: TV(0.3 * u, iterations=10 * n), within=1e-7),
+    Kind("tv", lambda u, n: TV(0.3 * u, iterations=30 * n), within=1e-7),
     Kind(
         "tv volume", lambda u, n: TV(0.3 * u, 3, (1.0, 0.5, 2.0), iterations=20 * n), (3, 4, 5), within=1e-6
     ),
