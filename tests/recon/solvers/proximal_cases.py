@@ -17,8 +17,9 @@ from rayfold.recon.priors.tikhonov import Tikhonov
 from rayfold.recon.priors.total_variation import TV, HuberTV
 from rayfold.recon.priors.wavelet import WaveletL1
 from rayfold.recon.solvers.admm import ADMM
+from rayfold.recon.solvers.fista import FISTA
 from rayfold.recon.solvers.hqs import HQS, SHARE
-from rayfold.recon.solvers.proximal_gradient import FISTA, ProximalGradient
+from rayfold.recon.solvers.proximal_gradient import ProximalGradient
 from rayfold.recon.solvers.red import RED
 
 DENOISER = PlugAndPlay(linear.smoothing, sigma=0.1)

@@ -24,9 +24,10 @@ from rayfold.recon.priors.total_variation import TV, HuberTV
 from rayfold.recon.priors.wavelet import WaveletL1
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.admm import ADMM
+from rayfold.recon.solvers.fista import FISTA
 from rayfold.recon.solvers.hqs import HQS
 from rayfold.recon.solvers.pdhg import PDHG
-from rayfold.recon.solvers.proximal_gradient import FISTA, ProximalGradient
+from rayfold.recon.solvers.proximal_gradient import ProximalGradient
 from rayfold.recon.solvers.red import RED
 from rayfold.recon.solvers.run import run
 from rayfold.recon.solvers.schedule import Schedule, at
