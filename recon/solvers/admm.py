@@ -12,16 +12,16 @@ from rayfold.recon.priors.prior import Analysis, Prior, as_tuple
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.splitting import (
     beside,
-    couplings,
     data_step,
     look,
     penalties,
     shrink,
+    steep_couplings,
     warm,
 )
 
 Array = Any
-SHARE = 0.1  # largest curvature of a penalty over that of the data term
+SHARE = 0.003  # largest curvature of a penalty over that of the data term
 
 
 class ADMMState(NamedTuple):
@@ -83,7 +83,7 @@ class ADMM:
         x, prediction = start(problem, x0)
         r = problem.y - prediction
         u = tuple(namespace(x).zeros_like(look(p, x)) for p in priors)
-        rho = couplings(problem, priors, x, SHARE)
+        rho = steep_couplings(problem, priors, x, SHARE)
         return ADMMState(x, r, u, rho, tuple(warm(p, x) for p in priors), size(problem, r))
 
     def step(self, problem: Problem, state: ADMMState) -> ADMMState:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
-from rayfold.recon.arrays import along, axpy, expand, inner, ratio, root, size, start
+from rayfold.recon.arrays import along, axpy, expand, inner, ratio, size, start
 from rayfold.recon.checks import between, positive
 from rayfold.recon.priors.prior import Prior, Split, as_tuple, scaled
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.steps import majorant
+from rayfold.recon.solvers.steps import majorant, stiffness
 
 Array = Any
 # The three numbers of the step sizes, none with a unit, found on CT problems (see `_dual_steps`).
@@ -200,13 +200,7 @@ def _dual_steps(
     weight = xp.zeros_like(top)
     x = A.H(problem.weigh(problem.y)) / d if split else top
     for p in split:
-        lead = len(top.shape)
-        Kx = p.analyse(x, p.auxiliary(x))
-        shape = tuple(Kx.shape[lead:])
-        far = 1e3 * top / p.squared_norm(x)  # beyond every step in use: there the dual is a subgradient of g
-        z = p.dual_prox(expand(far, len(shape)) * Kx, expand(far, len(shape)))
-        part = ratio(root(inner(shape, z, z)), root(inner(shape, Kx, Kx)))
-        part = xp.clip(ratio(PACE * p.squared_norm(x) * part, top), LEAST, MOST)
+        part = xp.clip(ratio(PACE * p.squared_norm(x) * stiffness(p, x, top), top), LEAST, MOST)
         sigma.append(part * top)
         weight = weight + part
     beta = xp.clip(DAMPING * xp.sqrt(weight), 0.02, 1.0)

@@ -8,9 +8,10 @@ from rayfold.operators.dispatch import namespace
 from rayfold.recon.arrays import along, axpy, expand, inner, ratio
 from rayfold.recon.priors.prior import Analysis, Prior
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.steps import lipschitz
+from rayfold.recon.solvers.steps import lipschitz, majorant, stiffness
 
 Array = Any
+LEAST, MOST = 1e-4, 1.0  # of the curvature of the data term over the squared norm of K
 
 
 def look(prior: Prior, x: Array) -> Array:
@@ -38,10 +39,36 @@ def warm(prior: Prior, x: Array) -> tuple[Array, ...]:
 
 def couplings(problem: Problem, priors: tuple[Prior, ...], x: Array, share: float) -> tuple[Array, ...]:
     """Penalty of every split: `share` of the largest curvature of the data term, over the norm of its K."""
+    top = _top(problem)
+    return tuple(share / _size(p, x) * top for p in priors)
+
+
+def steep_couplings(problem: Problem, priors: tuple[Prior, ...], x: Array, share: float) -> tuple[Array, ...]:
+    """As `couplings`, but where a prior is known inside K as steep as it is there.
+
+    A dual then grows to its size in one step. Never far above or below the data term.
+    """
+    top = _top(problem) + 0 * inner(problem.A.in_shape, x, x)
+    xp, found = namespace(top), []
+    for p in priors:
+        scale = top / _size(p, x)
+        if not isinstance(p, Analysis):
+            found.append(share * scale)
+            continue
+        first = problem.A.H(problem.weigh(problem.y)) / majorant(problem)
+        steep = ratio(stiffness(p, first, top), scale)
+        steep = xp.where(steep > 0, steep, xp.full_like(steep, share))
+        found.append(xp.clip(steep, LEAST, MOST) * scale)
+    return tuple(found)
+
+
+def _top(problem: Problem) -> Array:
     top = lipschitz(problem)
-    top = namespace(top).where(top > 0, top, namespace(top).ones_like(top))
-    sizes = [p.squared_norm(x) or 1.0 if isinstance(p, Analysis) else 1.0 for p in priors]
-    return tuple(share / size * top for size in sizes)
+    return namespace(top).where(top > 0, top, namespace(top).ones_like(top))
+
+
+def _size(prior: Prior, x: Array) -> float:
+    return prior.squared_norm(x) or 1.0 if isinstance(prior, Analysis) else 1.0
 
 
 def beside(rho: Array, z: Array, x: Array, problem: Problem) -> Array:

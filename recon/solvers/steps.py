@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rayfold.operators.dispatch import match, namespace
-from rayfold.recon.arrays import along, inner, ratio, root
+from rayfold.recon.arrays import along, expand, inner, ratio, root
 from rayfold.recon.problem import Problem
+
+if TYPE_CHECKING:
+    from rayfold.recon.priors.prior import Split
 
 Array = Any
 NEGLIGIBLE = 1e-5  # part of the largest: a pixel or ray with less is not really measured
@@ -57,6 +60,25 @@ def lipschitz(problem: Problem, *, power: int = 0) -> Array:
     if separable(problem) and not power:
         return _largest(A.in_shape, A.H(problem.weigh(A(_ones(problem)))))
     return MARGIN * _power(problem, power or 20)
+
+
+def stiffness(prior: Split, x: Array, top: Array) -> Array:
+    """Size of a subgradient of g over that of ``K x``: how steep a prior is where the image is, per problem.
+
+    Parameters
+    ----------
+    prior : Split
+        ``R(x) = g(K x)``.
+    x : array, (..., *A.in_shape)
+        An image of the size of the solution, such as ``A.H W y`` over the curvature.
+    top : array
+        Largest curvature of the data term, one per problem.
+    """
+    Kx = prior.analyse(x, prior.auxiliary(x))
+    shape = tuple(Kx.shape[len(top.shape) :])
+    far = expand(1e3 * top / prior.squared_norm(x), len(shape))  # there the dual is a subgradient of g
+    z = prior.dual_prox(far * Kx, far)
+    return ratio(root(inner(shape, z, z)), root(inner(shape, Kx, Kx)))
 
 
 def _ones(problem: Problem) -> Array:
