@@ -62,11 +62,11 @@ print(problem.A)
 force = noise_force(problem)
 tv, positive = priors.TV(0.5 * force), priors.NonNegative()
 tries = {
-    "CGLS": (solvers.CGLS(), 8),
+    "CGLS": (solvers.CGLS(), 25),
     "SART": (solvers.SART(subsets=6, lower=0.0), 5),
     "OS-SQS, Huber TV": (solvers.OSSQS(priors.HuberTV(0.5 * force, corner=2e-4), subsets=6, lower=0.0), 20),
-    "FISTA, wavelets": (solvers.FISTA(priors.WaveletL1(force)), 60),
-    "ADMM, TV": (solvers.ADMM((tv, positive)), 60),
+    "FISTA, wavelets": (solvers.FISTA(priors.WaveletL1(force)), 200),
+    "ADMM, TV": (solvers.ADMM((tv, positive)), 40),
     "PDHG, TV": (solvers.PDHG((tv, positive)), 150),
 }
 fbp = ops.fbp_operator(volume, beam, window="hann")[0](y)

@@ -24,7 +24,19 @@ _HOME = {
     "save": "io",
     "simulate": "simulation",
 }
-_MODULES = ("evidence", "metrics", "phantoms", "plot", "preprocess", "priors", "quality", "report", "solvers")
+_MODULES = (
+    "evidence",
+    "learned",
+    "metrics",
+    "phantoms",
+    "plot",
+    "preprocess",
+    "priors",
+    "quality",
+    "report",
+    "solvers",
+    "train",
+)
 __all__ = [
     "CGLS",
     "SIRT",
@@ -38,6 +50,7 @@ __all__ = [
     "certify",
     "evidence",
     "fbp",
+    "learned",
     "load",
     "metrics",
     "phantoms",
@@ -53,10 +66,23 @@ __all__ = [
     "save",
     "simulate",
     "solvers",
+    "train",
 ]
 
 if TYPE_CHECKING:
-    from rayfold.recon import evidence, metrics, phantoms, plot, preprocess, priors, quality, report, solvers
+    from rayfold.recon import (
+        evidence,
+        learned,
+        metrics,
+        phantoms,
+        plot,
+        preprocess,
+        priors,
+        quality,
+        report,
+        solvers,
+        train,
+    )
     from rayfold.recon.data import Image, Scan
     from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
     from rayfold.recon.evidence import certify
