@@ -214,3 +214,15 @@ def test_bad_parameters_are_refused():
         PDHG(relaxation=2.0)
     with pytest.raises(ValueError, match="keeps one simple prior with the image, got NonNegative, Box"):
         PDHG((NonNegative(), Box(0.0, 1.0)))
+
+
+def test_slices_of_a_volume_under_a_planar_prior():
+    """A batch of volumes with total variation in each slice: as each alone, and in double precision."""
+    y = np.random.default_rng(0).random((2, 3, 8, 9)).astype(np.float32)
+    whole = Diagonal((3, 8, 9), np.ones((3, 8, 9)))
+    for prior in (TV(0.1), HuberTV(0.1, 0.05)):
+        found = run(PDHG(prior), Problem(whole, y), 40).x
+        for one, image in zip(y, found, strict=True):
+            np.testing.assert_allclose(run(PDHG(prior), Problem(whole, one), 40).x, image, atol=1e-6)
+        double = run(PDHG(prior), Problem(whole, y.astype(float)), 40).x
+        np.testing.assert_allclose(found, double, atol=1e-5)
