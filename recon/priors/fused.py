@@ -29,12 +29,18 @@ def ascend(
     flat, dual = _batch(x, shape), _batch(z, (2, *shape))
     out = xp.empty(z.shape, z.dtype)
     rates = xp.empty((flat.shape[0], 2), x.dtype)
-    rates[:, 0] = rate.reshape(-1)
-    rates[:, 1] = shrink if isinstance(shrink, float) else shrink.reshape(-1)
+    rates[:, 0] = _per_image(xp, rate, z)
+    rates[:, 1] = shrink if isinstance(shrink, float) else _per_image(xp, shrink, z)
     numbers = xp.asarray([float(radius), float(relaxation), 0.0], x.dtype)
     scale = xp.asarray(scales, x.dtype)
     total_variation.ascend(flat, dual, _batch(out, (2, *shape)), rates, numbers, scale)
     return out
+
+
+def _per_image(xp: Any, value: Array, z: Array) -> Array:
+    """One number per image: a stack of slices shares those of its problem."""
+    lead = tuple(z.shape[:-3])
+    return xp.broadcast_to(value.reshape(value.shape[:-3]), lead).reshape(-1)
 
 
 def pull(z: Array, force: Array, scales: tuple[float, ...]) -> Array | None:

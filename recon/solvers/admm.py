@@ -21,7 +21,7 @@ from rayfold.recon.solvers.splitting import (
 )
 
 Array = Any
-SHARE = 0.003  # largest curvature of a penalty over that of the data term
+SHARE = 0.03  # largest curvature of a penalty over that of the data term
 
 
 class ADMMState(NamedTuple):
@@ -78,7 +78,7 @@ class ADMM:
             raise ValueError("ADMM needs a prior to split from the image; use CGLS without one")
 
     def init(self, problem: Problem, x0: Array | None = None) -> ADMMState:
-        """State at `x0`, zero by default; one A and one A.H more for the penalties."""
+        """State at `x0`, zero by default; one A and two A.H more for the penalties."""
         priors = as_tuple(self.prior)
         x, prediction = start(problem, x0)
         r = problem.y - prediction

@@ -48,14 +48,17 @@ def steep_couplings(problem: Problem, priors: tuple[Prior, ...], x: Array, share
 
     A dual then grows to its size in one step. Never far above or below the data term.
     """
-    top = _top(problem) + 0 * inner(problem.A.in_shape, x, x)
-    xp, found = namespace(top), []
+    xp, found = namespace(x), []
+    d = majorant(problem)
+    d = xp.where(d > 0, d, xp.ones_like(d))  # nothing is measured, and any penalty will do
+    n = len(problem.A.in_shape)
+    top = xp.max(d, axis=tuple(range(-n, 0))) + 0 * inner(problem.A.in_shape, x, x)
+    first = problem.A.H(problem.weigh(problem.y)) / d
     for p in priors:
         scale = top / _size(p, x)
         if not isinstance(p, Analysis):
             found.append(share * scale)
             continue
-        first = problem.A.H(problem.weigh(problem.y)) / majorant(problem)
         steep = ratio(stiffness(p, first, top), scale)
         steep = xp.where(steep > 0, steep, xp.full_like(steep, share))
         found.append(xp.clip(steep, LEAST, MOST) * scale)

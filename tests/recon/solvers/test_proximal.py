@@ -65,7 +65,8 @@ def test_cost_of_a_step(solver, n):
     given, _ = problem("plain")
     counted = given._replace(A=Counted(A, []))
     state = solver.init(counted)
-    assert counted.A.calls.count(True) <= 2 and counted.A.calls.count(False) <= 1
+    back = 3 if isinstance(solver, ADMM) else 2  # one for the size of the image, which its penalties go by
+    assert counted.A.calls.count(True) <= back and counted.A.calls.count(False) <= 1
     counted.A.calls.clear()
     solver.step(counted, state)
     assert counted.A.calls.count(False) == n and counted.A.calls.count(True) == n
