@@ -58,6 +58,7 @@ def one(case: dict[str, Any], method: str) -> dict[str, Any]:
     best = max(found, key=lambda factor: found[factor])
     return {
         **case,
+        "psnr": {str(factor): round(value, 3) for factor, value in found.items()},
         "automatic": round(found[1.0], 3),
         "best": round(found[best], 3),
         "best_factor": best,
