@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 
+import numpy as np
 import pytest
 
 
@@ -24,5 +25,7 @@ def test_examples(name, tmp_path, monkeypatch):
         module = importlib.import_module(name)
     except ModuleNotFoundError as missing:
         pytest.skip(f"needs {missing.name}")
-    result = doctest.testmod(module)
+    # peers that other tests import change how NumPy prints
+    with np.printoptions(legacy=False, precision=8, suppress=False, floatmode="maxprec", sign="-"):
+        result = doctest.testmod(module)
     assert result.failed == 0

@@ -194,7 +194,7 @@ def test_settings_in_their_order(here, capsys):
         ("--spacing -1", r"--spacing is -1.0; it must be positive, in mm"),
         ("--spacing nan", r"--spacing is nan"),
         ("--cutoff 2", r"--cutoff is 2.0; it must be above 0 and at most 1"),
-        ("--iterations 5", r"fbp has no iterations; leave --iterations out, or choose --method cgls"),
+        ("--iterations 5", r"fbp has no iterations; leave --iterations out, or choose an iterative"),
         ("--method cgls --filter hann", r"cgls has no filter; leave --filter out"),
         ("--method sirt --iterations 0", r"--iterations is 0; it must be positive"),
         ("--rows 3:x", r"--rows is '3:x'; it must be a number or a range, as 10:20"),
