@@ -221,13 +221,10 @@ def race(problem: Any, strength: float, target: float, peers: list[str], rounds:
 def overheads(problem: Any, strength: float, rounds: int) -> dict[str, Any]:
     """Time of a step over that of the A and A.H it makes, in turns; and its peak memory over the image's."""
     from rayfold.recon.priors import TV, NonNegative
-    from rayfold.recon.solvers import CGLS, PDHG, SIRT
+    from rayfold.recon.solvers import CGLS, FISTA, PDHG, SIRT
 
     solvers = {"CGLS": CGLS(), "SIRT": SIRT(lower=0.0), "PDHG with TV": PDHG(TV(strength))}
-    if importlib.util.find_spec("rayfold.recon.solvers.proximal_gradient"):
-        from rayfold.recon.solvers.proximal_gradient import FISTA
-
-        solvers["FISTA"] = FISTA(NonNegative())
+    solvers["FISTA"] = FISTA(NonNegative())
     A, rows = problem.A, {}
     for name, solver in solvers.items():
         state = solver.init(problem)

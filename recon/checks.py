@@ -6,6 +6,11 @@ import math
 from typing import Any
 
 
+def is_zero(value: Any) -> bool:
+    """Whether a parameter is known to be 0: what it multiplies can be left out."""
+    return isinstance(value, int | float) and value == 0
+
+
 def positive(**values: Any) -> None:
     """ValueError unless every number is finite and above 0."""
     for name, value in values.items():

@@ -3,6 +3,7 @@
 from rayfold.recon.solvers.admm import ADMM
 from rayfold.recon.solvers.cg import CG
 from rayfold.recon.solvers.cgls import CGLS
+from rayfold.recon.solvers.fista import FISTA
 from rayfold.recon.solvers.hqs import HQS
 from rayfold.recon.solvers.landweber import Landweber
 from rayfold.recon.solvers.lbfgs import LBFGS
@@ -11,7 +12,7 @@ from rayfold.recon.solvers.mlem import MLEM
 from rayfold.recon.solvers.os_sqs import OSSQS
 from rayfold.recon.solvers.pdhg import PDHG
 from rayfold.recon.solvers.progress import Progress, Table
-from rayfold.recon.solvers.proximal_gradient import FISTA, ProximalGradient
+from rayfold.recon.solvers.proximal_gradient import ProximalGradient
 from rayfold.recon.solvers.red import RED
 from rayfold.recon.solvers.run import Solution, Solver, State, Status, Stop, run
 from rayfold.recon.solvers.sart import SART

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
 from rayfold.recon.arrays import along, axpy, inner, ratio, root, start
-from rayfold.recon.checks import nonnegative
+from rayfold.recon.checks import is_zero, nonnegative
 from rayfold.recon.problem import Problem
 
 Array = Any
@@ -60,7 +60,7 @@ class CGLS:
         x, prediction = start(problem, x0)
         r = problem.y - prediction
         s, squared = _back(problem, r)
-        if not _is_zero(self.damping):
+        if not is_zero(self.damping):
             s = axpy(-self.damping, x, s)
         return CGLSState(x, r, s, inner(problem.A.in_shape, s, s), root(squared))
 
@@ -69,14 +69,14 @@ class CGLS:
         A = problem.A
         q = A(state.p)
         curvature = inner(A.out_shape, q, problem.weigh(q))
-        if not _is_zero(self.damping):
+        if not is_zero(self.damping):
             curvature = curvature + self.damping * inner(A.in_shape, state.p, state.p)
         alpha = ratio(state.gamma, curvature)
         r = axpy(-along(A.out_shape, alpha), q, state.r)
         del q
         s, squared = _back(problem, r)
         alpha = along(A.in_shape, alpha)
-        damped = not _is_zero(self.damping)
+        damped = not is_zero(self.damping)
         if damped:
             floor = inner(A.in_shape, s, s) * (ROUNDING * namespace(s).finfo(s.dtype).eps) ** 2
             s = axpy(-self.damping, state.x, s)
@@ -98,7 +98,3 @@ def _back(problem: Problem, r: Array) -> tuple[Array, Array]:
     weighted = problem.weigh(r)
     squared = inner(problem.A.out_shape, r, weighted)
     return problem.A.H(weighted), squared
-
-
-def _is_zero(value: Any) -> bool:
-    return isinstance(value, int | float) and value == 0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rayfold.operators.dispatch import namespace
 from rayfold.recon.arrays import along, axpy, inner, ratio, rescale, root, start
-from rayfold.recon.checks import nonnegative
+from rayfold.recon.checks import is_zero, nonnegative
 from rayfold.recon.problem import Problem
 
 Array = Any
@@ -70,7 +70,7 @@ class LSQR:
         """State at `x0`, zero by default."""
         x, prediction = start(problem, x0)
         r = problem.y - prediction
-        below = None if _is_zero(self.damping) else -self._root * x
+        below = None if is_zero(self.damping) else -self._root * x
         u, below, beta, weighted = self._normalised(problem, r, below)
         v = problem.A.H(weighted)
         if below is not None:
@@ -139,7 +139,3 @@ def _quotient(a: Array, b: Array) -> Array:
 def _reciprocal(b: Array) -> Array:
     """``1 / b``, and 0 where b is 0."""
     return ratio(namespace(b).ones_like(b), b)
-
-
-def _is_zero(value: Any) -> bool:
-    return isinstance(value, int | float) and value == 0

@@ -10,10 +10,7 @@ from rayfold.recon.checks import positive
 from rayfold.recon.priors.denoiser import PlugAndPlay
 from rayfold.recon.priors.prior import Prior
 from rayfold.recon.problem import Problem
-from rayfold.recon.solvers.fista import FISTA
 from rayfold.recon.solvers.forward_backward import curvature, descend, sides, total
-
-__all__ = ["FISTA", "ProximalGradient"]
 
 Array = Any
 AVERAGING = 0.25  # of denoisers: the step for which plug-and-play iterations stay stable

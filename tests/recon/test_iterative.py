@@ -9,10 +9,11 @@ import pytest
 
 from rayfold.operators import FanBeam, PoissonTransmission, covering
 from rayfold.recon import phantoms, prepare, reconstruct, simulate
-from rayfold.recon.cli import main
+from rayfold.recon.cli import main, settings
 from rayfold.recon.evidence import certify_scan
 from rayfold.recon.io import write_scan
 from rayfold.recon.iterative import ITERATIVE, REGULARISED
+from rayfold.recon.methods import METHODS
 from rayfold.recon.metrics import psnr
 
 BEAM = FanBeam.evenly(64, 120, pitch=7.0, source_to_axis=595.0, source_to_detector=1085.6)
@@ -40,7 +41,7 @@ def filtered(scan, truth):
 def test_a_penalty_beats_filtered_back_projection(method, scan, truth, filtered):
     image = reconstruct(scan, method, iterations=STEPS.get(method))
     assert image.array.min() >= 0 and image.array.dtype == np.float32
-    assert psnr(image.array, truth, data_range=0.04) > filtered + 2
+    assert psnr(image.array, truth, data_range=0.04) > filtered + (2 if method == "wavelet" else 3)
     assert sum("penalty of strength" in note for note in image.provenance["notes"]) == 1
 
 
@@ -77,6 +78,11 @@ def test_all_slices_share_one_weight(scan):
 def test_a_weight_is_refused_where_there_is_no_penalty(method, scan):
     with pytest.raises(ValueError, match=f"{method} has no strength"):
         reconstruct(scan, method, strength=1.0)
+
+
+def test_the_command_line_knows_the_methods():
+    """It keeps its own list, so that its help needs no solver."""
+    assert tuple(METHODS) == settings.METHODS and settings.REGULARISED == REGULARISED
 
 
 def test_a_small_grid_is_noted(scan):
