@@ -343,8 +343,8 @@ def _check_places(scan: KSpace) -> None:
     most = float(np.max(np.abs(places)))
     if not most <= math.pi + ROUNDING:
         raise InconsistentInput(
-            f"the trajectory reaches {most:.4g} rad/voxel, beyond pi; give 2 pi times cycles per field of view "
-            "over the matrix, or a larger matrix"
+            f"the trajectory reaches {most:.4g} rad/voxel, beyond pi; give 2 pi times cycles per field of "
+            "view over the matrix, or a larger matrix"
         )
 
 
