@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ct_cpu import machine
+from benchmarks.machine import machine
 from rayfold.operators import FanBeam, PoissonTransmission, Volume, XRay
 from rayfold.recon import phantoms, prepare, simulate
 from rayfold.recon.iterative import FACTOR, ITERATIVE, recipe

@@ -9,14 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".dev"))
 
 import numpy as np  # noqa: E402
+
+from benchmarks.machine import clocked, machine, turns  # noqa: E402
 
 N, VIEWS, COLS = 512, 720, 736
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
@@ -114,18 +111,7 @@ TOOLS: dict[str, Callable[..., Pair]] = {
 
 def timed(work: dict[str, Callable[[], Any]], rounds: dict[str, int]) -> dict[str, dict[str, float]]:
     """Seconds of each tool, in turns: best and median."""
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for call in work.values():
-        call()
-    for i in range(max(rounds.values())):
-        for name, call in work.items():
-            if i < rounds[name]:
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
-    return {
-        name: {"best": min(s), "median": statistics.median(s), "runs": len(s)} for name, s in seconds.items()
-    }
+    return turns({name: clocked(call) for name, call in work.items()}, rounds)
 
 
 def peak_memory(tool: str) -> float | None:
@@ -152,27 +138,6 @@ def installed() -> list[str]:
         except ImportError:
             pass
     return found
-
-
-def machine() -> dict[str, Any]:
-    model = "unknown"
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        model = named[0] if named else model
-    versions = {}
-    for name in ("numpy", "numba", "torch", "astra-toolbox", "scikit-image", "deepinv"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return {
-        "cpu": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_average": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "versions": versions,
-    }
 
 
 def main() -> None:

@@ -15,17 +15,15 @@ import datetime
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import dival_data as dival
+from benchmarks.machine import commit, cpu, versions
 
 STRENGTHS = tuple(float(s) for s in np.geomspace(0.5, 8.0, 9))
 TV_STEPS, TV_TEST, TV_VALIDATION = 300, 200, 20
@@ -77,21 +75,12 @@ def learned(weights: Path) -> tuple[Callable[[Array], Array], dict[str, Any]]:
 
 def environment() -> dict[str, Any]:
     """Processor, threads, versions, commit and date."""
-    git = ["git", "-C", str(dival.ROOT), "rev-parse", "HEAD"]
-    cpu = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
     return {
-        "cpu": cpu,
+        "cpu": cpu(),
         "cores": os.cpu_count(),
-        "python": sys.version.split()[0],
-        "packages": {name: metadata.version(name) for name in ("numpy", "scipy", "numba", "torch")},
-        "commit": subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip(),
+        "python": platform.python_version(),
+        "packages": versions(("numpy", "scipy", "numba", "torch")),
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

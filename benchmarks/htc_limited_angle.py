@@ -16,12 +16,10 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +28,7 @@ sys.path.insert(0, str(ROOT / ".dev"))
 
 import numpy as np  # noqa: E402
 
+from benchmarks.machine import commit, cpu, versions  # noqa: E402
 from rayfold.operators import FanBeam, Volume, XRay  # noqa: E402
 from rayfold.operators.noise import Gaussian  # noqa: E402
 from rayfold.recon import Problem, load  # noqa: E402
@@ -284,28 +283,13 @@ def official(data: Path, name: str) -> Array:
 
 def hardware() -> dict[str, Any]:
     """Machine and versions."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else "unknown"
-
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        )
-        if Path("/proc/cpuinfo").exists()
-        else iter(()),
-        platform.processor() or "unknown",
-    )
     return {
-        "cpu": cpu,
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in ("numpy", "numba", "scipy")},
-        "commit": git("rev-parse", "HEAD"),
+        "packages": versions(("numpy", "numba", "scipy")),
+        "commit": commit(),
     }
 
 

@@ -20,7 +20,6 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,9 @@ sys.path.insert(0, str(ROOT / ".dev"))
 
 import numpy as np  # noqa: E402
 
-from benchmarks.ct_cpu import machine  # noqa: E402
+from benchmarks.machine import machine, versions  # noqa: E402
 
+PACKAGES = ("numpy", "numba", "odl", "scico", "jax")
 N, VIEWS, COLS, NOISE = 256, 60, 368, 0.01
 STRENGTH = 3.0  # over the standard deviation of the noise: near the best image
 TOLERANCE, CAP = 1e-4, 1000
@@ -283,8 +283,9 @@ def main() -> None:
         return
     value, gap = optimum(problem, strength, 2500)
     print(f"optimum {value:.8g}, relative duality gap {gap:.1e}", flush=True)
+    used = {"python": platform.python_version(), **versions(PACKAGES)}
     results: dict[str, Any] = {
-        "machine": machine() | {"versions": versions()},
+        "machine": machine(PACKAGES) | {"versions": used},
         "problem": f"Shepp-Logan {N} x {N}, {VIEWS} views, {COLS} bins, {NOISE:.0%} noise, "
         f"total variation at {STRENGTH:g} sigma",
         "optimum": value,
@@ -304,17 +305,6 @@ def main() -> None:
     results["overhead"] = overheads(problem, strength, 40)
     if args.out:
         args.out.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
-
-
-def versions() -> dict[str, str | None]:
-    """Of what takes part."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in ("numpy", "numba", "odl", "scico", "jax"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
 
 
 if __name__ == "__main__":
