@@ -6,20 +6,32 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Adjoint, Composed, Identity, LinearOperator, Scaled, Select, Stack, Sum
+from .base import Adjoint, Composed, Identity, LinearOperator, Scaled, Select, Sum
+from .blocks import Batched, BlockDiagonal, Stack
 from .geometry import FanBeam, ParallelBeam, VectorBeam, Volume, covering
 
 if TYPE_CHECKING:
     from .calculus import Diagonal, Pad
+    from .coils import CoilSensitivities
     from .checks import conformance, dot_test, gradient_test
     from .differences import Gradient, SymmetricGradient
     from .fbp import fbp_operator
+    from .fourier import FFT, CartesianMask
     from .noise import Gaussian, Poisson, PoissonTransmission
+    from .nufft import NUFFT
+    from .off_resonance import OffResonance
+    from .toeplitz import Toeplitz
     from .wavelet import Wavelet
     from .xray import XRay
 
 # loaded when first asked for: some of these need compiled kernels
 _HOME = {
+    "CartesianMask": "fourier",
+    "CoilSensitivities": "coils",
+    "FFT": "fourier",
+    "NUFFT": "nufft",
+    "OffResonance": "off_resonance",
+    "Toeplitz": "toeplitz",
     "Diagonal": "calculus",
     "Gradient": "differences",
     "SymmetricGradient": "differences",
@@ -36,7 +48,13 @@ _HOME = {
 }
 
 __all__ = [
+    "FFT",
+    "NUFFT",
     "Adjoint",
+    "Batched",
+    "BlockDiagonal",
+    "CartesianMask",
+    "CoilSensitivities",
     "Composed",
     "Diagonal",
     "FanBeam",
@@ -44,6 +62,7 @@ __all__ = [
     "Gradient",
     "Identity",
     "LinearOperator",
+    "OffResonance",
     "Pad",
     "ParallelBeam",
     "Poisson",
@@ -53,6 +72,7 @@ __all__ = [
     "Stack",
     "Sum",
     "SymmetricGradient",
+    "Toeplitz",
     "VectorBeam",
     "Volume",
     "Wavelet",

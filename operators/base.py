@@ -23,7 +23,7 @@ from . import dispatch
 from .geometry import digest
 
 Array = Any  # NumPy, CuPy, torch or JAX; what goes in comes out
-_DERIVED = {"_key", "_registered", "_tensors"}
+_DERIVED = {"_key", "_registered", "_tensors", "_cast", "_grams"}
 
 
 class LinearOperator(abc.ABC):
@@ -146,8 +146,20 @@ class LinearOperator(abc.ABC):
         """``A.H @ A``; operators that know a faster way override it."""
         return Composed.of(self.H, self)
 
+    def weighted_gram(self, weights: Array) -> LinearOperator:
+        """``A.H W A`` for weights that broadcast to `out_shape`; operators that know a faster way override it."""
+        from .calculus import Diagonal
+
+        return Composed.of(self.H, Diagonal(self.out_shape, weights), self)
+
+    def over(self, lead: tuple[int, ...]) -> LinearOperator:
+        """The same operator along leading axes that belong to the problem, as coils; see `blocks.Batched`."""
+        from .blocks import Batched
+
+        return Batched(self, tuple(lead)) if lead else self
+
     def __matmul__(self, other: Any) -> Any:
-        """Compose two operators, or apply to an array."""
+        """Compose two operators, or apply to an array; one that has fewer axes acts along the others."""
         return Composed.of(self, other) if isinstance(other, LinearOperator) else self(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
@@ -237,6 +249,12 @@ def _positions(rows: Any, n: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.atleast_1d(picked))
 
 
+def _more(whole: tuple[int, ...], part: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading axes of `whole` that `part` lacks, if it is otherwise the same."""
+    n = len(whole) - len(part)
+    return tuple(whole[:n]) if n > 0 and part and tuple(whole[n:]) == tuple(part) else ()
+
+
 def _same(what: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
     if tuple(a) != tuple(b):
         raise ValueError(f"cannot {what}: shapes {tuple(a)} and {tuple(b)} differ")
@@ -263,6 +281,20 @@ class Bound(LinearOperator):
 
     def tangent(self, x: Array, directions: Mapping[str, Array], *, adjoint: bool) -> Array:
         return type(self.base).tangent(self, x, directions, adjoint=adjoint)
+
+    def over(self, lead: tuple[int, ...]) -> LinearOperator:
+        """Batch axes of the operands stay in front of the new axes."""
+        from .blocks import Batched
+
+        lifted = self.base.over(lead)
+        if not isinstance(lifted, Batched):
+            return Bound(lifted, self.values)
+        values = {}
+        for name, value in self.values.items():
+            core = self.operand_shapes[name]
+            batch = tuple(value.shape)[: len(value.shape) - len(core)]
+            values[name] = value.reshape((*batch, *(1,) * len(lifted.lead), *core)) if batch else value
+        return Batched(Bound(self.base, values), lifted.lead)
 
     def __hash__(self) -> int:
         return id(self)
@@ -312,6 +344,9 @@ class Adjoint(Composite):
     def bind(self, **operands: Array) -> LinearOperator:
         return self.op.bind(**operands).H
 
+    def over(self, lead: tuple[int, ...]) -> LinearOperator:
+        return self.op.over(lead).H
+
 
 @dataclass(frozen=True)
 class Composed(Composite):
@@ -321,10 +356,14 @@ class Composed(Composite):
 
     @classmethod
     def of(cls, *factors: LinearOperator) -> LinearOperator:
-        """Compose, flattening products and dropping identities."""
+        """Compose, flattening products, dropping identities, and acting along axes a factor does not have."""
         flat: list[LinearOperator] = []
         for factor in factors:
             flat.extend(factor.parts if isinstance(factor, Composed) else [factor])
+        for i in reversed(range(len(flat) - 1)):
+            flat[i] = flat[i].over(_more(flat[i + 1].out_shape, flat[i].in_shape))
+        for i in range(1, len(flat)):
+            flat[i] = flat[i].over(_more(flat[i - 1].in_shape, flat[i].out_shape))
         for left, right in pairwise(flat):
             _same(f"compose {left.label} @ {right.label}", left.in_shape, right.out_shape)
         kept = [op for op in flat if not isinstance(op, Identity)] or flat[:1]
@@ -343,6 +382,13 @@ class Composed(Composite):
         first = self.parts[0]
         rest = self.parts[1:]
         return Composed.of(*(part.H for part in reversed(rest)), first.gram, *rest)
+
+    def weighted_gram(self, weights: Array) -> LinearOperator:
+        first, *rest = self.parts
+        return Composed.of(*(part.H for part in reversed(rest)), first.weighted_gram(weights), *rest)
+
+    def over(self, lead: tuple[int, ...]) -> LinearOperator:
+        return Composed(tuple(part.over(lead) for part in self.parts)) if lead else self
 
 
 @dataclass(frozen=True)
@@ -393,42 +439,6 @@ class Scaled(Composite):
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
         factor = self.scalar.conjugate() if adjoint else self.scalar
         return self.op.evaluate(x, adjoint=adjoint) * factor
-
-
-@dataclass(frozen=True)
-class Stack(Composite):
-    """Operators on the same input, their outputs joined along the first output axis."""
-
-    parts: tuple[LinearOperator, ...]
-
-    def __post_init__(self) -> None:
-        if not self.parts:
-            raise ValueError("Stack needs at least one operator")
-        for part in self.parts:
-            _same("stack operators (inputs)", self.parts[0].in_shape, part.in_shape)
-            _same("stack operators (trailing output axes)", self.parts[0].out_shape[1:], part.out_shape[1:])
-
-    in_shape = property(lambda self: self.parts[0].in_shape)
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return (sum(part.out_shape[0] for part in self.parts), *self.parts[0].out_shape[1:])
-
-    def evaluate(self, x: Array, *, adjoint: bool) -> Array:
-        axis = -len(self.out_shape)
-        if not adjoint:
-            return dispatch.namespace(x).concat(
-                [part.evaluate(x, adjoint=False) for part in self.parts], axis=axis
-            )
-        dispatch.check(self, x, adjoint=True)
-        total, start = None, 0
-        for part in self.parts:
-            stop = start + part.out_shape[0]
-            cut = (..., slice(start, stop), *(slice(None),) * (len(self.out_shape) - 1))
-            term = part.evaluate(x[cut], adjoint=True)
-            total = term if total is None else total + term
-            start = stop
-        return total
 
 
 @dataclass(frozen=True)

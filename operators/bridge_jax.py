@@ -174,13 +174,18 @@ def register(kind: type[LinearOperator]) -> None:
 def _flatten(op: LinearOperator) -> tuple[tuple[Any, ...], Any]:
     if isinstance(op, Composite):
         named = {each.name: getattr(op, each.name) for each in dataclasses.fields(op)}  # type: ignore[arg-type]
-        parts = {k: v for k, v in named.items() if isinstance(v, LinearOperatorType | tuple)}
+        parts = {k: v for k, v in named.items() if _holds_operators(v)}
         rest = tuple((k, v) for k, v in named.items() if k not in parts)
         return tuple(parts.values()), (type(op), tuple(parts), rest)
     names = tuple(op.operands)
     by_kernel = type(op.structure).evaluate is LinearOperatorType.evaluate
     values = (_exact(op.operands[name]) if by_kernel else op.operands[name] for name in names)
     return tuple(values), (op.structure, names, ())
+
+
+def _holds_operators(value: Any) -> bool:
+    first = value[0] if isinstance(value, tuple) and value else value
+    return isinstance(first, LinearOperatorType)
 
 
 def _unflatten(about: Any, children: Any) -> Any:

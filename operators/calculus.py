@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from . import dispatch
+from .arithmetic import Arithmetic
 from .base import LinearOperator
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Diagonal(LinearOperator):
+class Diagonal(Arithmetic):
     """Multiplication by weights, entry by entry.
 
     Parameters
@@ -36,52 +37,32 @@ class Diagonal(LinearOperator):
     shape: tuple[int, ...]
     weights: Array
 
+    held = ("weights",)
     in_shape = property(lambda self: self.shape)
     out_shape = property(lambda self: self.shape)
-
-    @property
-    def operands(self) -> Mapping[str, Array]:
-        return {} if self.weights is None else {"weights": self.weights}
 
     @property
     def operand_shapes(self) -> Mapping[str, tuple[int, ...]]:
         return {"weights": self.shape}
 
     @property
-    def structure(self) -> LinearOperator:
-        return self._bare
+    def nonnegative(self) -> bool:  # type: ignore[override]
+        return self._nonnegative
 
     @cached_property
-    def _bare(self) -> LinearOperator:
-        return self if self.weights is None else replace(self, weights=None)
+    def _nonnegative(self) -> bool:
+        w = self.weights
+        return isinstance(w, np.ndarray) and w.dtype.kind != "c" and bool((w >= 0).all())
 
-    def __post_init__(self) -> None:
-        field = "real" if self.weights is None or "complex" not in str(self.weights.dtype) else "complex"
-        object.__setattr__(self, "_field", field)
-        object.__setattr__(self, "_constant", isinstance(self.weights, np.ndarray))
-
-    @property
-    def field(self) -> Literal["real", "complex"]:  # type: ignore[override]
-        return self._field  # type: ignore[attr-defined, no-any-return]
-
-    @property
-    def nonnegative(self) -> bool:  # type: ignore[override]
-        return self._constant and self.field == "real" and bool((self.weights >= 0).all())  # type: ignore[attr-defined]
-
-    def bind(self, **operands: Array) -> LinearOperator:
-        if set(operands) != {"weights"}:
-            raise TypeError(f"Diagonal has one operand, 'weights'; got {', '.join(operands)}")
-        return replace(self, weights=operands["weights"])
-
-    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
-        w = operands["weights"]
-        out[...] = x * (w.conj() if adjoint else w)
+    def over(self, lead: tuple[int, ...]) -> LinearOperator:
+        w = self.weights
+        extra = 0 if w is None else len(w.shape) - len(self.shape)
+        if extra > 0:  # batch axes stay in front of the new ones
+            w = w.reshape((*w.shape[:extra], *(1,) * len(lead), *w.shape[extra:]))
+        return replace(self, shape=(*lead, *self.shape), weights=w)
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
-        if self._constant:  # type: ignore[attr-defined]
-            w = dispatch.constant(self, "weights", x)
-        else:
-            w = dispatch.require_same("weights", self.weights, x)
+        w = self.own("weights", x)
         return x * (dispatch.namespace(x).conj(w) if adjoint and self.field == "complex" else w)
 
 

@@ -63,8 +63,13 @@ def _constant(op: LinearOperator, name: str, x: Array) -> Array:
     """NumPy, CuPy and JAX."""
     value = getattr(op, name)
     double = dtype_name(x) in ("float64", "complex128")
-    kinds = ("complex64", "complex128") if np.iscomplexobj(value) else ("float32", "float64")
-    return namespace(x).asarray(value.astype(kinds[double], copy=False))
+    kind = ("complex64", "complex128") if np.iscomplexobj(value) else ("float32", "float64")
+    if value.dtype != kind[double]:  # converted once; what is held never changes
+        kept = vars(op).setdefault("_cast", {})
+        if (name, double) not in kept:
+            kept[name, double] = value.astype(kind[double])
+        value = kept[name, double]
+    return namespace(x).asarray(value)
 
 
 def require_same(name: str, value: Array, x: Array) -> Array:

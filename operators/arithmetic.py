@@ -1,0 +1,67 @@
+"""Operators that hold arrays and are written in array arithmetic of the caller's own library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from . import dispatch
+from .base import LinearOperator
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Arithmetic(LinearOperator):
+    """Base of operators whose `evaluate` is array arithmetic: derivatives with respect to what they hold are
+    those of the caller's library, of every order.
+
+    A subclass is a ``dataclass(frozen=True, eq=False)`` that names its array fields in `held`, states their
+    shapes in `operand_shapes` also where it does not hold them, and writes `evaluate` with `own`.
+    """
+
+    held: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def operands(self) -> Mapping[str, Array]:
+        found = {name: getattr(self, name) for name in self.held}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def structure(self) -> LinearOperator:
+        return self._bare
+
+    @cached_property
+    def _bare(self) -> LinearOperator:
+        return replace(self, **dict.fromkeys(self.operands)) if self.operands else self
+
+    def bind(self, **operands: Array) -> LinearOperator:
+        wrong = [name for name in operands if name not in self.held]
+        if wrong:
+            have = ", ".join(map(repr, self.held))
+            raise TypeError(f"{self.label} has no operand {wrong[0]!r}; it has: {have}")
+        return replace(self, **operands)
+
+    def own(self, name: str, x: Array) -> Array:
+        """An array of the operator in the library and precision of `x`; TypeError for that of another library."""
+        value = getattr(self, name)
+        if isinstance(value, np.ndarray):
+            return dispatch.constant(self, name, x)
+        return dispatch.require_same(name, value, x)
+
+    def is_complex(self, name: str) -> bool:
+        """Whether an array that is held is complex."""
+        value = getattr(self, name)
+        return value is not None and "complex" in str(value.dtype)
+
+    @property
+    def field(self) -> Literal["real", "complex"]:  # type: ignore[override]
+        """Complex as soon as one array is."""
+        return "complex" if any(map(self.is_complex, self.held)) else "real"
+
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        out[...] = (self.bind(**operands) if operands else self).evaluate(x, adjoint=adjoint)
