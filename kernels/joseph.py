@@ -94,7 +94,7 @@ def library_of(arrays: dict[str, Any]) -> str:
     found = {type(a).__module__.partition(".")[0] for a in arrays.values()}
     if len(found) != 1 or not found <= {"numpy", "cupy"}:
         given = ", ".join(f"{name}: {type(a).__module__}" for name, a in arrays.items())
-        raise TypeError(f"the projector takes NumPy or CuPy arrays, all of one library; given {given}")
+        raise TypeError(f"kernels take NumPy or CuPy arrays, all of one library; given {given}")
     return found.pop()
 
 

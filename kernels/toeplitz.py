@@ -1,8 +1,8 @@
 """Toeplitz grams ``A.H W A`` by Fourier transforms of twice the grid, on NumPy and CuPy arrays.
 
 ``gram = crop(ifft(K * fft(pad(x))))``, with coil maps ``sum_c conj(S_c) crop(ifft(K * fft(pad(S_c x))))``
-(Wajer and Pruessmann, ISMRM 2001; Fessler et al., IEEE TSP 53, 2005). Nothing is ever padded: of the transform
-of twice the length the even frequencies are the transform of x, the odd ones that of ``x exp(-i pi n / L)``.
+(Wajer and Pruessmann, ISMRM 2001; Fessler et al., IEEE TSP 53, 2005). Nothing is ever padded: of the
+transform of twice the length the even frequencies are the transform of x, the odd ones that of ``x exp(-i pi n / L)``.
 Axis after axis is taken so, the last one first, and each only where the ones before it are not zero; the
 first axis, forward, times K and back, goes through one small buffer, block after block.
 
@@ -12,24 +12,23 @@ Memory traffic per coil in three dimensions, in units of the image: 3 | 2 + 4 | 
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from . import launch
+from . import toeplitz_passes
 from .joseph import library_of
+from .toeplitz_passes import Loop
 
-THREADS, TILE = 256, 32
-COMPLEX = {"float32": "complex64", "float64": "complex128", "complex64": "complex64", "complex128": "complex128"}
-BLOCK = {"numpy": 1 << 18, "cupy": 1 << 26}  # bytes of a transform that stays in cache
-GROUP = 1 << 28  # bytes of the coils a GPU transforms together
-ALONE = 1 << 22  # bytes of a coil one CPU thread transforms by itself
+COMPLEX = {
+    "float32": "complex64",
+    "float64": "complex128",
+    "complex64": "complex64",
+    "complex128": "complex128",
+}
+MOST = 16  # components cuda/toeplitz.cu mixes
 
 
 def lengths(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -46,11 +45,11 @@ def lengths(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def prepare(spectrum: Any, shape: tuple[int, ...], *, real: bool = False) -> Any:
-    """A Toeplitz spectrum in the order `apply` reads it.
+    r"""A Toeplitz spectrum in the order `apply` reads it.
 
     Parameters
     ----------
-    spectrum : ndarray, (\\*grid) or (pairs, \\*grid)
+    spectrum : ndarray, (\*grid) or (pairs, \*grid)
         Unnormalised discrete Fourier transform (``fftn``) of the lags, lag d at index ``d mod 2 L``, on the
         grid of ``2 L`` points per axis, L from `lengths`. Real or complex. With K components mixed, the
         pairs ``(0, 0), (0, 1), ..., (1, 1), ...`` of the upper triangle: row k of the result takes
@@ -62,7 +61,7 @@ def prepare(spectrum: Any, shape: tuple[int, ...], *, real: bool = False) -> Any
 
     Returns
     -------
-    ndarray, (pairs, \\*reversed axes)
+    ndarray, (pairs, \*reversed axes)
         Scaled, even frequencies before odd ones, the last axis in front; of the type of `spectrum`.
     """
     given, grid, pairs = tuple(spectrum.shape), tuple(2 * n for n in lengths(shape)), 1
@@ -73,8 +72,8 @@ def prepare(spectrum: Any, shape: tuple[int, ...], *, real: bool = False) -> Any
             f"the spectrum is {given}; for images {tuple(shape)} it must be {grid} or (pairs, *{grid})"
         )
     k = spectrum.reshape(pairs, *grid) / math.prod(grid)
-    if len(grid) == 1:  # one axis is two, the first of length 1
-        k = np.stack([k, k], axis=1) if isinstance(k, np.ndarray) else sys.modules["cupy"].stack([k, k], axis=1)
+    if len(grid) == 1:  # one axis is two, the first of length 1, whose transform has two equal halves
+        k = sys.modules[type(k).__module__.partition(".")[0]].stack([k, k], axis=1) / 2
     for axis in range(1, k.ndim):
         if real and axis == k.ndim - 1:
             k = k[..., : k.shape[-1] // 2 + 1]
@@ -87,18 +86,18 @@ def prepare(spectrum: Any, shape: tuple[int, ...], *, real: bool = False) -> Any
 
 
 def apply(x: Any, kernel: Any, out: Any, *, maps: Any = None) -> None:
-    """Write the Toeplitz gram of `x` into `out`.
+    r"""Write the Toeplitz gram of `x` into `out`.
 
     Parameters
     ----------
-    x : ndarray, (batch, components, \\*shape)
+    x : ndarray, (batch, components, \*shape)
         Images with one to three axes, complex64 or complex128, or float32 or float64 with a `kernel` made
         by ``prepare(..., real=True)``. `components` is the K that the kernel mixes, else 1.
     kernel : ndarray
         From `prepare`, real or complex, of the precision of `x`.
     out : ndarray
         Overwritten; of the shape and type of `x`, not `x` itself.
-    maps : ndarray, (coils, \\*shape), optional
+    maps : ndarray, (coils, \*shape), optional
         Coil sensitivities of the type of `x` (complex): every component of every image of the batch is
         multiplied by each, and the results are combined with the conjugates.
 
@@ -123,4 +122,139 @@ def apply(x: Any, kernel: Any, out: Any, *, maps: Any = None) -> None:
     >>> out[0, 0].round(9).tolist()
     [(2+2j), (4+4j), (6+2j)]
     """
-    raise NotImplementedError
+    arrays = {"x": x, "kernel": kernel, "out": out} | ({} if maps is None else {"maps": maps})
+    library = library_of(arrays)
+    _check(arrays)
+    if x.size == 0:
+        return
+    if x.ndim == 3:  # one axis is two, the first of length 1
+        x, out = x[:, :, None], out[:, :, None]
+        maps = None if maps is None else maps[:, None]
+    kind, real = COMPLEX[str(x.dtype)], x.dtype.kind == "f"
+    make = toeplitz_passes.Host if library == "numpy" else toeplitz_passes.Device
+    p = make(kernel, real, kind, lengths(x.shape[2:]))
+    size = math.prod(x.shape[1:]) * 2 ** (x.ndim - 3) * np.dtype(kind).itemsize
+    if maps is None:
+        p.units(len(x), size, lambda a, b, loop, _: _group(p, x[a:b], None, out[a:b], False, loop))
+        return
+    for image, result in zip(x, out, strict=True):
+        _combined(p, size, image[None], maps, result[None])
+
+
+def _combined(p: Any, size: int, image: Any, maps: Any, out: Any) -> None:
+    """The sum over coils: those of a core into a sum of its own, these in order into `out`."""
+    sums: dict[int, Any] = {}
+
+    def work(start: int, stop: int, loop: Loop, slot: int) -> None:
+        add = slot in sums
+        total = sums.setdefault(slot, out if slot == 0 else None)
+        if total is None:
+            total = sums[slot] = p.empty(out.shape)
+        _group(p, image, maps[start:stop], total, add, loop)
+
+    p.units(len(maps), size, work)
+    if 0 not in sums:
+        out[...] = 0
+    for slot in sorted(sums.keys() - {0}):
+        out += sums[slot]
+
+
+def _check(arrays: dict[str, Any]) -> None:
+    x, maps = arrays["x"], arrays.get("maps")
+    if str(x.dtype) not in COMPLEX or not 3 <= x.ndim <= 5:
+        raise ValueError(
+            f"x is {x.dtype} {x.shape}; it must be (batch, components, *shape) of one to three axes, "
+            "float32, float64, complex64 or complex128"
+        )
+    kind, (k, *shape) = COMPLEX[str(x.dtype)], x.shape[1:]
+    real = x.dtype.kind == "f"
+    *others, last = (2 * n for n in lengths(tuple(shape)))
+    grid = (
+        k * (k + 1) // 2,
+        last // 2 + 1 if real else last,
+        *others[::-1],
+        *([2] if len(shape) == 1 else []),
+    )
+    wanted = {
+        "x": x.shape,
+        "out": x.shape,
+        "kernel": grid,
+        "maps": (len(maps) if maps is not None else 0, *shape),
+    }
+    for name, array in arrays.items():
+        types = ("complex64", "float32") if kind == "complex64" else ("complex128", "float64")
+        types = types if name == "kernel" else (str(x.dtype),)
+        if array.shape != wanted[name] or str(array.dtype) not in types or not array.flags.c_contiguous:
+            raise ValueError(
+                f"{name} is {array.dtype} {array.shape}; it must be C-contiguous {' or '.join(types)} "
+                f"{wanted[name]}"
+            )
+    if (real and maps is not None) or k > MOST:
+        raise ValueError(
+            f"x is {x.dtype} with {k} components; coil maps need complex images, and at most {MOST} "
+            "components mix"
+        )
+
+
+def _group(p: Any, x: Any, maps: Any, out: Any, add: bool, loop: Loop) -> None:
+    """The gram of some images ``(images, components, *shape)``, or of one seen by some coils, summed.
+
+    The passes and the loop are those of `toeplitz_passes`.
+    """
+    coils, k, shape = len(x) if maps is None else len(maps), x.shape[1], x.shape[2:]
+    rows, n, length = math.prod(shape[:-1]), shape[-1], p.lengths[-1]
+    if p.real:
+        last = p.empty((coils, k, rows, length + 1))
+        flat, image, result = (v.reshape(coils * k * rows, -1) for v in (last, x, out))
+    else:
+        last = p.empty((coils, k, rows, 2, length))
+        flat, image = last.reshape(coils * k * rows, 2, length), x.reshape(-1, k, rows, n)
+        result = out.reshape(-1, k, rows, n)
+        maps = None if maps is None else maps.reshape(coils, rows, n)
+    inner = last.size // (coils * k * rows)
+
+    def enter(start: int, stop: int) -> None:
+        if p.real:
+            p.rfft(image[start:stop], flat[start:stop])
+        else:
+            p.enter(image, maps, last, start, stop)
+            p.fft(flat[start:stop], True)
+
+    def leave(start: int, stop: int) -> None:
+        if p.real:
+            p.irfft(flat[start:stop], result[start:stop])
+        else:
+            p.fft(flat[start:stop], False)
+            p.leave(last, maps, result, add, start, stop)
+
+    loop(len(flat), inner * last.itemsize, enter, False)
+    steps, current = [], last
+    for axis in range(len(shape) - 2, 0, -1):
+        before = current.reshape(coils * k * math.prod(shape[:axis]), shape[axis], inner)
+        current = p.empty((len(before), inner, 2, p.lengths[axis]))
+
+        def go(start: int, stop: int, x: Any = before, a: Any = current) -> None:
+            p.expand(x, a, 0, start, stop)
+            p.fft(a[start:stop].reshape(-1, a.shape[-1]), True)
+
+        def back(start: int, stop: int, x: Any = before, a: Any = current) -> None:
+            p.fft(a[start:stop].reshape(-1, a.shape[-1]), False)
+            p.contract(a, x, 0, start, stop)
+
+        inner *= 2 * p.lengths[axis]
+        loop(len(before), inner * last.itemsize, go, False)
+        steps.append((len(before), inner * last.itemsize, back, False))
+    first = current.reshape(coils * k, shape[0], inner)
+
+    def columns(start: int, stop: int) -> None:
+        a = p.empty((coils * k, stop - start, 2, p.lengths[0]))
+        p.expand(first, a, start, 0, coils * k)
+        p.fft(a.reshape(-1, a.shape[-1]), True)
+        p.multiply(a.reshape(coils, k, stop - start, -1), start)
+        p.fft(a.reshape(-1, a.shape[-1]), False)
+        p.contract(a, first, start, 0, coils * k)
+
+    loop(inner, coils * k * 2 * p.lengths[0] * last.itemsize, columns, True)
+    for step in reversed(steps):
+        loop(*step)
+    loop(len(flat), last.itemsize * 2 * length, leave, False)
