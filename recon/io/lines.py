@@ -189,3 +189,32 @@ def line_flags(lines: Lines, ny: int) -> Array | None:
     flags[lines.ky[lines.reversed]] = True
     forward[lines.ky[~lines.reversed]] = True
     return flags if flags.any() and not (flags & forward).any() else None
+
+
+def slice_ranks(numbers: Array, places: Array, facts: dict[str, Any]) -> Array | None:
+    """Position of every slice number in the stack, in order of place; None where the file's order stays.
+
+    Scanners number slices in the order measured, often interleaved.
+
+    Parameters
+    ----------
+    numbers : ndarray of int, (n,)
+        Slice counter per readout.
+    places : ndarray, (n, 3)
+        Centre of the slice of every readout in mm.
+    facts : dict
+        Fields of the scan; "direction" is used, "origin" and "slice_spacing" are set.
+    """
+    count = int(numbers.max()) + 1
+    if count < 2 or facts["direction"] is None:
+        return None
+    known, first = np.unique(numbers, return_index=True)
+    height = places[first] @ facts["direction"][:, 2]
+    if len(known) < count or np.ptp(height) < 1e-6:
+        return None
+    order = np.argsort(height, kind="stable")
+    facts["origin"] = tuple(map(float, places[first][order[0]]))
+    facts["slice_spacing"] = float(np.median(np.diff(height[order])))
+    rank = np.empty(count, int)
+    rank[order] = np.arange(count)
+    return rank

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.io.cartesian import cartesian_scan, oversampling
 from rayfold.recon.io.hdf5 import open_hdf5
-from rayfold.recon.io.lines import Lines
+from rayfold.recon.io.lines import Lines, slice_ranks
 from rayfold.recon.io.mrd_header import MrdHeader, parse_mrd_header
 from rayfold.recon.io.regrid import regridding, trapezoid_positions
 from rayfold.recon.kspace import KSpace
@@ -106,7 +106,8 @@ class _Table:
         facts = self._facts(name, image, grid, notes)
         if noise_rows.any():
             facts["noise"] = self._noise(noise_rows, image)
-        positions = self._slices(image, facts)
+        slices = heads["idx"]["slice"][image].astype(int)
+        positions = slice_ranks(slices, heads["position"][image].astype(float), facts)
         if heads["trajectory_dimensions"][image].max() > 0 and header.trajectory not in ("cartesian", "epi"):
             return self._along_trajectory(image, grid, facts, positions)
         lines = self._lines(image, positions)
@@ -141,24 +142,6 @@ class _Table:
             "source": "ISMRMRD",
             "notes": tuple(notes),
         }
-
-    def _slices(self, image: Array, facts: dict[str, Any]) -> Array | None:
-        """Place of every slice number in order of position; sets spacing and origin."""
-        heads = self.heads[image]
-        count = int(heads["idx"]["slice"].max()) + 1
-        if count < 2 or facts["direction"] is None:
-            return None
-        numbers, first = np.unique(heads["idx"]["slice"], return_index=True)
-        places = heads["position"][first].astype(float)
-        height = places @ facts["direction"][:, 2]
-        if len(numbers) < count or np.ptp(height) < 1e-6:
-            return None
-        order = np.argsort(height, kind="stable")
-        facts["origin"] = tuple(map(float, places[order[0]]))
-        facts["slice_spacing"] = float(np.median(np.diff(height[order])))
-        rank = np.empty(count, int)
-        rank[order] = np.arange(count)
-        return rank
 
     def _samples(self, which: Array) -> Array:
         """Complex samples ``(n, coils, samples)``, turned round where reversed, discarded ones cut off."""
