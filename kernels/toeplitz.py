@@ -1,10 +1,10 @@
 """Toeplitz grams ``A.H W A`` by Fourier transforms of twice the grid, on NumPy and CuPy arrays.
 
 ``gram = crop(ifft(K * fft(pad(x))))``, with coil maps ``sum_c conj(S_c) crop(ifft(K * fft(pad(S_c x))))``
-(Wajer and Pruessmann, ISMRM 2001; Fessler et al., IEEE TSP 53, 2005). Nothing is ever padded: of the
-transform of twice the length the even frequencies are the transform of x, the odd ones that of ``x exp(-i pi n / L)``.
-Axis after axis is taken so, the last one first, and each only where the ones before it are not zero; the
-first axis, forward, times K and back, goes through one small buffer, block after block.
+(Wajer and Pruessmann, ISMRM 2001; Fessler et al., IEEE TSP 53, 2005). Nothing is ever
+padded: of the transform of twice the length the even frequencies are the transform of x, the odd ones that of
+``x exp(-i pi n / L)``. Axis after axis is taken so, the last one first, and each only where the ones before
+it are not zero; the first axis, forward, times K and back, goes through one small buffer, block after block.
 
 Memory traffic per coil in three dimensions, in units of the image: 3 | 2 + 4 | 4 + 2 (a real K) + 4 | 4 + 2 |
 3, with each bar a transform in cache; padding first costs 126.

@@ -41,7 +41,7 @@ def enter(x: Array, maps: Array, phase: Array, a: Array, start: int, stop: int) 
 
 @_jit  # type: ignore[untyped-decorator]
 def leave(a: Array, maps: Array, phase: Array, out: Array, add: bool, start: int, stop: int) -> None:
-    """``out[k, r] <- sum_g conj(maps[g, r]) z``, ``z = even + odd conj(phase)``; without maps ``out[g, k, r] <- z``."""
+    """``out[k, r] <- sum_g conj(maps[g, r]) z``, ``z = even + odd conj(phase)``, or just ``z``."""
     coils, components, rows, _, _ = a.shape
     n = out.shape[3]
     for row in range(start, stop):

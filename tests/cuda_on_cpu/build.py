@@ -1,9 +1,10 @@
-"""Compile a kernel of ``kernels/cuda`` for the CPU with g++ and call it on NumPy arrays."""
+"""Compile the kernels of ``kernels/cuda`` for the CPU with g++ and call them on NumPy arrays."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,19 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rayfold.kernels import joseph, launch
+from rayfold.kernels import joseph
+from rayfold.kernels import launch as cuda
 
 SHIM = Path(__file__).resolve().parent / "cuda_shim.h"
 ENTRY = """
 extern "C" void run_{name}(
-    const unsigned* grid, unsigned threads, long long start, long long stop, int descending,
-    const REAL* a, REAL* out, const REAL* coef, const REAL* t, const REAL* steps, REAL fan_step,
-    int batch, int ny, int nx, int views, int cols)
+    const unsigned* grid, unsigned threads, long long start, long long stop, int descending, void** args)
 {{
-    emulation::launch(grid, threads, start, stop, descending != 0,
-        [=] {{ {name}(a, out, coef, t, steps, fan_step, batch, ny, nx, views, cols); }});
+    emulation::launch(grid, threads, start, stop, descending != 0, [=] {{ {name}({values}); }});
 }}
 """
+KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(([^)]*)\)')
 FLAGS = ["-std=c++17", "-O2", "-mfma", "-ffp-contract=off", "-fPIC", "-shared", "-Wno-unknown-pragmas"]
 
 
@@ -31,14 +31,23 @@ def compiler() -> str | None:
     return shutil.which("g++")
 
 
+def entries(text: str) -> str:
+    """For every kernel a C function that takes pointers to its arguments, as a CUDA launch does."""
+    found = []
+    for name, parameters in KERNEL.findall(text):
+        types = [p.replace("__restrict__", "").rpartition(" ")[0] for p in parameters.split(",")]
+        values = ", ".join(f"*static_cast<{t}*>(args[{i}])" for i, t in enumerate(types))
+        found.append(ENTRY.format(name=name, values=values))
+    return "".join(found)
+
+
 @functools.cache
-def library(dtype: str, images: int) -> ctypes.CDLL:
-    """The Joseph kernels in one precision and with one number of images per thread."""
-    text = launch.source("joseph", launch.preamble(np.dtype(dtype), images))
+def library(name: str, defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
+    """The kernels of ``cuda/<name>.cu`` compiled with some macros."""
+    text = cuda.source(name, defines)
     with tempfile.TemporaryDirectory() as folder:
-        source, binary = Path(folder) / "joseph.cpp", Path(folder) / "joseph.so"
-        entries = "".join(ENTRY.format(name=name) for name in ("forward", "adjoint"))
-        source.write_text(f'#include "{SHIM}"\n{text}\n{entries}')
+        source, binary = Path(folder) / f"{name}.cpp", Path(folder) / f"{name}.so"
+        source.write_text(f'#include "{SHIM}"\n{text}\n{entries(text)}')
         done = subprocess.run(
             [compiler() or "g++", *FLAGS, source, "-o", binary], capture_output=True, text=True
         )
@@ -47,9 +56,16 @@ def library(dtype: str, images: int) -> ctypes.CDLL:
         return ctypes.CDLL(str(binary))
 
 
-def _pointer(array):
-    assert array.flags.c_contiguous
-    return ctypes.c_void_p(array.ctypes.data)
+def launch(name, function, defines, grid, threads, args, *, blocks=None, descending=False):
+    """`rayfold.kernels.launch.launch` for NumPy arrays; `blocks` limits it to part of the grid."""
+    assert all(a.flags.c_contiguous for a in args if isinstance(a, np.ndarray))
+    values = [np.array(a.ctypes.data, np.uintp) if isinstance(a, np.ndarray) else np.array(a) for a in args]
+    pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
+    start, stop = blocks or (0, int(np.prod(grid)))
+    getattr(library(name, defines), f"run_{function}")(
+        (ctypes.c_uint * 3)(*grid), ctypes.c_uint(threads), *map(ctypes.c_longlong, (start, stop)),
+        ctypes.c_int(descending), pointers,
+    )  # fmt: skip
 
 
 def run(name, a, out, coef, t, steps, fan_step, *, images=None, blocks=None, descending=False):
@@ -58,12 +74,10 @@ def run(name, a, out, coef, t, steps, fan_step, *, images=None, blocks=None, des
     (batch, ny, nx), (_, views, cols) = image.shape, sinogram.shape
     images = images or joseph.images_per_thread(batch)
     grid = joseph.grid(name, images, batch, ny, nx, views, cols)
-    start, stop = blocks(grid) if blocks else (0, int(np.prod(grid)))
-    real = ctypes.c_float if out.dtype == np.float32 else ctypes.c_double
-    function = getattr(library(out.dtype.name, images), f"run_{name}")
-    function(
-        (ctypes.c_uint * 3)(*grid), ctypes.c_uint(joseph.THREADS), *map(ctypes.c_longlong, (start, stop)),
-        ctypes.c_int(descending), *map(_pointer, (a, out, coef, t, steps)), real(fan_step),
-        *map(ctypes.c_int, (batch, ny, nx, views, cols)),
+    sizes = map(np.int32, (batch, ny, nx, views, cols))
+    launch(
+        "joseph", name, cuda.preamble(out.dtype, images), grid, joseph.THREADS,
+        (a, out, coef, t, steps, out.dtype.type(fan_step), *sizes),
+        blocks=blocks and blocks(grid), descending=descending,
     )  # fmt: skip
     return out

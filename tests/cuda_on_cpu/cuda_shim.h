@@ -29,6 +29,7 @@ static dim3 gridDim, blockDim, blockIdx, threadIdx;
 
 using std::atan;
 using std::ceil;
+using std::exp;
 using std::fabs;
 using std::floor;
 using std::fma;
@@ -37,6 +38,7 @@ using std::fmin;
 using std::max;
 using std::min;
 using std::sqrt;
+using std::tan;
 template <class T> inline T __ldg(const T* p) { return *p; }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
