@@ -57,7 +57,9 @@ def cartesian_scan(
         )
     notes = list(facts.get("notes", ()))
     if regrid is not None:
-        image, reference, calibration = (_regridded(part, regrid) for part in (image, reference, calibration))
+        image = _regridded(image, regrid)
+        reference = None if reference is None else _regridded(reference, regrid)
+        calibration = None if calibration is None else _regridded(calibration, regrid)
         notes.append(REGRIDDED)
     leading = leading_of(image)
     data, sampled, more = place(image, grid, start, leading)
@@ -71,8 +73,8 @@ def cartesian_scan(
     return KSpace(data, axes, **{**made, "notes": (*notes, *more)})
 
 
-def _regridded(lines: Lines | None, matrix: Array) -> Lines | None:
-    if lines is None or not len(lines):
+def _regridded(lines: Lines, matrix: Array) -> Lines:
+    if not len(lines):
         return lines
     if lines.samples.shape[-1] != matrix.shape[1]:
         raise InconsistentInput(
@@ -93,7 +95,7 @@ def _calibration(
             array = np.expand_dims(array, at)
     notes.extend(more)
     if sampled is not None and sampled.ndim > len(grid):
-        sampled = sampled.reshape(-1, *grid).all(0)
+        sampled = np.asarray(sampled.reshape(-1, *grid).all(0))
     return {"calibration": array, "calibration_sampled": sampled}
 
 

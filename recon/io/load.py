@@ -1,8 +1,9 @@
-"""`load`: one verb for every scan format, chosen by suffix and content."""
+"""`load`: one verb for every format of raw data, CT and MRI, chosen by suffix and content."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,10 @@ from rayfold.recon.data import Scan
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.io.assemble import with_pixel_size
 from rayfold.recon.io.files import BadOption, Rows, parse_rows
-from rayfold.recon.io.sidecar import Geometry, find_sidecar, read_sidecar
+from rayfold.recon.io.kspace_facts import KSpaceFacts
+from rayfold.recon.io.sidecar import Geometry, find_sidecar, read_sidecar, read_toml, sidecar_of
+from rayfold.recon.io.twix_file import looks_like_twix
+from rayfold.recon.kspace import KSpace
 
 Reader = Callable[[Path, Geometry, Rows], Scan]
 
@@ -29,6 +33,19 @@ FORMATS = {
     ".mrcs": "MRC",
     ".st": "MRC",
     ".ali": "MRC",
+    ".mrd": "HDF5",
+    ".dat": "Siemens twix",
+    ".cfl": "BART",
+    ".hdr": "BART",
+}
+# readers of k-space, and whether they take statements of the caller
+KSPACE = {
+    "read_ismrmrd": False,
+    "read_fastmri": False,
+    "read_twix": False,
+    "kspace_h5": False,
+    "cfl": True,
+    "read_kspace_arrays": True,
 }
 
 
@@ -41,14 +58,17 @@ def load(
     sense: Literal["ccw", "cw"] | None = None,
     geometry: str | Path | Mapping[str, Any] | None = None,
     pixel_size: float | None = None,
-) -> Scan:
-    """Read a CT scan.
+    sequence: str | Path | None = None,
+    reference: str | Path | None = None,
+) -> Scan | KSpace:
+    """Read raw data of a CT or MRI scanner; complex arrays are k-space.
 
     Parameters
     ----------
     path : str or Path
         Data Exchange, NXtomo or rayfold HDF5, Helsinki .mat, MRC, TIFF (a file or a folder of
-        projections), or arrays (.npz, .npy, .mat, other HDF5) with a geometry.
+        projections), or arrays (.npz, .npy, .mat, other HDF5) with a geometry. For MRI: ISMRMRD, fastMRI or
+        rayfold HDF5, Siemens twix (.dat), BART (.cfl with .hdr), or complex arrays.
     center : float, optional
         Detector column (from 0) onto which the rotation axis projects.
     mu_water : float, optional
@@ -58,15 +78,21 @@ def load(
     sense : {"ccw", "cw"}, optional
         Turning sense of the angles; "cw" changes their sign.
     geometry : str, Path or mapping, optional
-        What the file does not say, as a TOML file or its content (see `rayfold.recon.io.sidecar.Geometry`).
-        By default a .toml file of the same name, next to the data.
+        What the file does not say, as a TOML file or its content: `rayfold.recon.io.sidecar.Geometry` for CT,
+        `rayfold.recon.io.kspace_facts.KSpaceFacts` (in a table "kspace") for MRI. By default a .toml file of
+        the same name, next to the data.
     pixel_size : float, optional
         Detector bin distance in mm.
+    sequence : str or Path, optional
+        Twix only: the Pulseq .seq that was run; by default the one of the same name next to the data.
+    reference : str or Path, optional
+        Twix only: the same Pulseq EPI without phase encoding.
 
     Returns
     -------
-    Scan
-        As measured, with the flats and darks; `rayfold.recon.preprocess.prepare` makes it attenuation.
+    Scan or KSpace
+        As measured: a CT scan with the flats and darks (`rayfold.recon.preprocess.prepare` makes it
+        attenuation), or k-space.
 
     Raises
     ------
@@ -75,7 +101,9 @@ def load(
     InconsistentInput
         If its parts contradict each other or something needed is not stated.
     ValueError
-        If an argument is wrong.
+        If an argument is wrong, or belongs to the other modality.
+    ImportError
+        If a format needs a package that is not installed, with the command that installs it.
 
     Examples
     --------
@@ -90,18 +118,83 @@ def load(
     path = Path(path)
     options = _options(center=center, mu_water=mu_water, sense=sense)
     wanted = parse_rows(rows)
-    module, function = _reader(path)
+    module, function = _reader(path, _data_name(path, geometry))
+    if module in KSPACE:
+        ct = {"center": center, "mu_water": mu_water, "rows": rows, "sense": sense, "pixel_size": pixel_size}
+        given = [name for name, value in ct.items() if value is not None]
+        if given:
+            raise BadOption(f"{path.name} is k-space; leave out {', '.join(given)}, which belongs to CT")
+        return _kspace(path, module, function, geometry, sequence, reference)
+    if sequence is not None or reference is not None:
+        raise BadOption(f"{path.name} is no Siemens twix file; leave out sequence and reference")
     # A scan written by rayfold is complete: a .toml of its name is something else, as a saved configuration.
     complete = module == "rayfold_h5" and geometry is None
     stated = options if complete else options.over(_stated(path, geometry))
     read: Reader = getattr(import_module(f"rayfold.recon.io.{module}"), function)
-    try:
+    with _naming(path):
         scan = read(path, stated, wanted)
+    return scan if pixel_size is None else with_pixel_size(scan, pixel_size)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file's name into a message that lacks it."""
+    try:
+        yield
     except (UnreadableInput, InconsistentInput) as error:
         if path.name in str(error):
             raise
         raise type(error)(f"{path.name}: {error}") from error
-    return scan if pixel_size is None else with_pixel_size(scan, pixel_size)
+
+
+def _kspace(
+    path: Path,
+    module: str,
+    function: str,
+    geometry: str | Path | Mapping[str, Any] | None,
+    sequence: str | Path | None,
+    reference: str | Path | None,
+) -> KSpace:
+    read: Callable[..., KSpace] = getattr(import_module(f"rayfold.recon.io.{module}"), function)
+    facts = KSpaceFacts.from_mapping(_about_kspace(path, geometry))
+    if module == "read_twix":
+        # names in a sidecar are of files next to the data
+        own = None if facts.sequence is None else path.parent / facts.sequence
+        spare = None if facts.reference is None else path.parent / facts.reference
+        with _naming(path):
+            return read(path, sequence=sequence or own, reference=reference or spare)
+    if sequence is not None or reference is not None:
+        raise BadOption(f"{path.name} is no Siemens twix file; leave out sequence and reference")
+    with _naming(path):
+        if KSPACE[module]:
+            return read(path, facts)
+        if geometry is not None:
+            raise InconsistentInput(f"{path.name} states its own geometry; leave geometry out")
+        return read(path)
+
+
+def _about_kspace(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Statements on k-space: the table "kspace" of a mapping or TOML file, or a mapping of nothing else."""
+    if geometry is None:
+        beside = sidecar_of(path)
+        geometry = {} if beside is None else read_toml(beside)
+        return dict(geometry.get("kspace", {}))
+    stated = geometry if isinstance(geometry, Mapping) else read_toml(geometry)
+    about = stated.get("kspace", stated)
+    if not isinstance(about, Mapping):
+        raise InconsistentInput(f"kspace is {about!r}; it must be a table of names and values")
+    return about
+
+
+def _data_name(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> str | None:
+    """Name of the array that the caller or a sidecar calls the measurement."""
+    source = sidecar_of(path) if geometry is None else geometry
+    if source is None:
+        return None
+    stated = source if isinstance(source, Mapping) else read_toml(source)
+    about = stated.get("kspace", stated)
+    name = about.get("data") if isinstance(about, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _options(**given: float | str | None) -> Geometry:
@@ -119,7 +212,7 @@ def _stated(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> Geom
     return read_sidecar(geometry)
 
 
-def _reader(path: Path) -> tuple[str, str]:
+def _reader(path: Path, data: str | None = None) -> tuple[str, str]:
     """Module and function that read a file or folder; UnreadableInput if there is none."""
     if not path.exists():
         raise UnreadableInput(f"there is no file or folder {path}; check the name")
@@ -127,9 +220,15 @@ def _reader(path: Path) -> tuple[str, str]:
         return "read_tiff", "read_tiff"
     found, expected = _content(path), FORMATS.get(path.suffix.lower())
     if found == "HDF5":
-        return _hdf5_reader(path)
+        return _hdf5_reader(path, data)
+    if found in ("npz", "npy", "MATLAB") and _holds_kspace(path, data):
+        return "read_kspace_arrays", "read_kspace_arrays"
     if found == "MATLAB":
         return "read_arrays", "read_mat"
+    if expected == "BART" and (path.suffix.lower() == ".cfl" or found == "BART"):
+        return "cfl", "read_cfl"
+    if found == "Siemens twix":
+        return "read_twix", "read_twix"
     if expected == "MRC" and found is None:
         found = "MRC"  # the older kinds have no signature
     if found in ("npz", "npy", "TIFF", "MRC"):
@@ -140,8 +239,19 @@ def _reader(path: Path) -> tuple[str, str]:
         raise UnreadableInput(f"{path.name} should be {expected} but {looks}; check the file and its name")
     raise UnreadableInput(
         f"{path.name} is not a scan format known here ({looks}); "
-        "export it as Data Exchange or NXtomo HDF5, MRC, TIFF, .npz or .npy"
+        "export it as Data Exchange, NXtomo or ISMRMRD HDF5, MRC, TIFF, twix, BART, .npz or .npy"
     )
+
+
+def _holds_kspace(path: Path, data: str | None) -> bool:
+    """Whether the measurement of a file of arrays is complex; a damaged file is left to its reader."""
+    from rayfold.recon.io.read_kspace_arrays import complex_names
+
+    try:
+        names = complex_names(path)
+    except Exception:
+        return False
+    return bool(names) if data is None else data in names
 
 
 def _content(path: Path) -> str | None:
@@ -163,7 +273,15 @@ def _content(path: Path) -> str | None:
             return name
     if head[208:212] == b"MAP ":
         return "MRC"
-    return "DICOM" if head[128:132] == b"DICM" else None
+    if head[128:132] == b"DICM":
+        return "DICOM"
+    if head.lstrip().startswith(b"# Dimensions"):
+        return "BART"
+    if head.startswith(b"# Pulseq"):
+        raise UnreadableInput(
+            f"{path.name} is a Pulseq sequence and holds no data; give the .dat, with sequence={path.name}"
+        )
+    return "Siemens twix" if path.suffix.lower() == ".dat" and looks_like_twix(head) else None
 
 
 _SIGNATURES = (
@@ -178,14 +296,18 @@ _SIGNATURES = (
 )
 
 
-def _hdf5_reader(path: Path) -> tuple[str, str]:
+def _hdf5_reader(path: Path, data: str | None = None) -> tuple[str, str]:
     from rayfold.recon.io.hdf5 import open_hdf5, text
+    from rayfold.recon.io.read_fastmri import is_fastmri
+    from rayfold.recon.io.read_ismrmrd import is_ismrmrd
     from rayfold.recon.io.read_nxtomo import is_nxtomo
 
     with open_hdf5(path) as file:
         made = text(file.attrs.get("format", ""))
         if made == "rayfold-scan":
             return "rayfold_h5", "read_rayfold"
+        if made == "rayfold-kspace":
+            return "kspace_h5", "read_kspace_h5"
         if made == "rayfold-image":
             raise UnreadableInput(f"{path.name} is a finished image, not a scan; open it with read_image")
         if "exchange/data" in file:
@@ -194,4 +316,10 @@ def _hdf5_reader(path: Path) -> tuple[str, str]:
             return "read_helsinki", "read_helsinki_hdf5"
         if is_nxtomo(file):
             return "read_nxtomo", "read_nxtomo"
+        if is_ismrmrd(file) is not None:
+            return "read_ismrmrd", "read_ismrmrd"
+        if is_fastmri(file) and data in (None, "kspace"):
+            return "read_fastmri", "read_fastmri"
+    if _holds_kspace(path, data):
+        return "read_kspace_arrays", "read_kspace_arrays"
     return "read_arrays", "read_hdf5"

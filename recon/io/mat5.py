@@ -96,7 +96,12 @@ def _matrix(content: memoryview, order: str, depth: int) -> tuple[str, Any]:
     name, kind = bytes(parts[2][1]).decode("latin-1"), flags & 0xFF
     if min(shape, default=-1) < 0:
         raise ValueError(f"array {name} has the size {shape}")
-    if kind in CLASSES and not flags & IS_COMPLEX:
+    if kind in CLASSES and flags & IS_COMPLEX:
+        if len(parts) < 5:
+            raise ValueError(f"array {name} lacks its imaginary part")
+        real, imaginary = (_numbers(*part, order, shape, name) for part in parts[3:5])
+        return name, (real + 1j * imaginary).astype("c8" if CLASSES[kind] == "f4" else "c16")
+    if kind in CLASSES:
         return name, _numbers(*parts[3], order, shape, name).astype(CLASSES[kind])
     if kind == CHAR:
         stored, raw = parts[3] if len(parts) > 3 else (2, memoryview(b""))

@@ -88,9 +88,9 @@ def parse_mrd_header(text: str | bytes) -> MrdHeader:
     )
     limits = {}
     for step, name in STEPS.items():
-        node = encoding.find(f"encodingLimits/{step}")
-        if node is not None:
-            low, high, centre = (int(_number(node, part, 0)) for part in ("minimum", "maximum", "center"))
+        limit = encoding.find(f"encodingLimits/{step}")
+        if limit is not None:
+            low, high, centre = (int(_number(limit, part, 0)) for part in ("minimum", "maximum", "center"))
             limits[name] = (low, high, centre)
     strength = _number(root, "acquisitionSystemInformation/systemFieldStrength_T", 0)
     return MrdHeader(

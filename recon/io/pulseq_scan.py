@@ -120,7 +120,7 @@ def _grid_lines(path: Array) -> _GridLines | None:
     whole = np.round(middle)
     steady = np.ptp(phase, axis=2).max() < ON_GRID and np.abs(middle - whole).max() < ON_GRID
     steps = np.diff(path[:, 0], axis=1)
-    forwards, backwards = (steps > 0).all(1), (steps < 0).all(1)
+    forwards, backwards = np.all(steps > 0, axis=1), np.all(steps < 0, axis=1)
     if not steady or not (forwards | backwards).all():
         return None
     kx = np.where(backwards[:, None], path[:, 0, ::-1], path[:, 0])

@@ -44,7 +44,7 @@ def read_mat(path: Path, geometry: Geometry, rows: Rows) -> Scan:
         content = read_mat5(path)
         if any(name in content for name in NAMES):
             return read_helsinki(path, content, geometry, rows)
-        arrays = {name: array for name, array in content.items() if isinstance(array, np.ndarray)}
+        arrays = {n: a for n, a in content.items() if isinstance(a, np.ndarray) and a.dtype.kind != "c"}
         return _scan(path, {n: a.shape for n, a in arrays.items()}, arrays.__getitem__, geometry, rows)
 
 

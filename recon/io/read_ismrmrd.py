@@ -125,7 +125,8 @@ class _Table:
         header, first = self.header, self.heads[image][0]
         ndim = len(grid)
         encoded_mm = tuple(reversed(header.encoded_mm))[-ndim:]
-        kept, kept_mm = (tuple(reversed(v))[-ndim:] for v in (header.recon, header.recon_mm))
+        kept = tuple(reversed(header.recon))[-ndim:]
+        kept_mm = tuple(reversed(header.recon_mm))[-ndim:]
         axes = np.stack([first[f"{of}_dir"] for of in ("read", "phase", "slice")], axis=1).astype(float)
         oriented = bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-3))
         dwell = float(first["sample_time_us"]) / 1000

@@ -76,9 +76,7 @@ def read_pulseq(path: str | Path) -> PulseqReadouts:
         If it has no readouts or states no field of view.
     """
     path = Path(path)
-    need("pypulseq", path.name)
-    import pypulseq
-
+    pypulseq = need("pypulseq", path.name)
     with reading(path, "a Pulseq sequence"):
         sequence = pypulseq.Sequence()
         sequence.read(str(path))

@@ -208,19 +208,27 @@ def read_sidecar(path: str | Path) -> Geometry:
     InconsistentInput
         If a key or a value is wrong.
     """
+    return Geometry.from_mapping(read_toml(path), Path(path).name)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Content of a TOML file; raise UnreadableInput if it is missing or none."""
     path = Path(path)
     try:
-        stated = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UnreadableInput(f"there is no geometry file {path}; check the name") from None
     except (OSError, ValueError) as error:
         raise UnreadableInput(f"{path.name} is not a readable TOML file: {error}") from error
-    return Geometry.from_mapping(stated, path.name)
+
+
+def sidecar_of(path: Path) -> Path | None:
+    """The TOML file next to a data file or folder (its name with the suffix .toml), if there is one."""
+    candidates = (path.with_suffix(".toml"), path.with_name(path.name + ".toml"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def find_sidecar(path: Path) -> Geometry | None:
-    """The geometry next to a data file or folder (its name with the suffix .toml), if there is one."""
-    for candidate in (path.with_suffix(".toml"), path.with_name(path.name + ".toml")):
-        if candidate.is_file():
-            return read_sidecar(candidate)
-    return None
+    """The geometry next to a data file or folder, if there is one."""
+    beside = sidecar_of(path)
+    return None if beside is None else read_sidecar(beside)

@@ -47,9 +47,8 @@ class Blocks:
 
     def flagged(self, *names: str) -> Array:
         """Which readouts carry any of the flags."""
-        from twixtools.mdh_def import mask_dict
-
-        bits = np.uint64(sum(1 << mask_dict[name] for name in names))
+        mask = need("twixtools.mdh_def", "twix").mask_dict
+        bits = np.uint64(sum(1 << mask[name] for name in names))
         return np.asarray((self.heads["EvalInfoMask"] & bits) != 0)
 
     def counter(self, name: str) -> Array:
@@ -88,16 +87,15 @@ def read_measurements(path: Path) -> list[Measurement]:
     UnreadableInput
         If the file ends early or is no twix file.
     """
-    import twixtools
-    from twixtools.mdh_def import Scan_header, VB17_header
-
+    twixtools = need("twixtools", path.name)
+    layout = need("twixtools.mdh_def", path.name)
     content = np.memmap(path, np.uint8, "r")
     ve, places = _measurements(path, content)
     with redirect_stdout(io.StringIO()):  # it prints what it meets
         headers = twixtools.read_twix(
             str(path), parse_data=False, parse_pmu=False, parse_geometry=False, verbose=False
         )
-    kind = np.dtype(Scan_header if ve else VB17_header)
+    kind = np.dtype(layout.Scan_header if ve else layout.VB17_header)
     found = []
     for (start, stop), header in zip(places, headers, strict=True):
         protocol = header.get("hdr") or {}
@@ -108,8 +106,8 @@ def read_measurements(path: Path) -> list[Measurement]:
     return found
 
 
-def need(package: str, name: str) -> None:
-    """Raise an ImportError that says how to install a package, if it is absent.
+def need(package: str, name: str) -> Any:
+    """A module of an optional package, or an ImportError that says how to install it.
 
     Parameters
     ----------
@@ -120,13 +118,14 @@ def need(package: str, name: str) -> None:
 
     Examples
     --------
-    >>> need("numpy", "scan.dat")
+    >>> need("math", "scan.dat").pi
+    3.141592653589793
     """
     try:
-        import_module(package)
+        return import_module(package)
     except ImportError as error:
         raise ImportError(
-            f"reading {name} needs {package}; install it with: pip install 'rayfold[mri]'"
+            f"reading {name} needs {package.partition('.')[0]}; install it with: pip install 'rayfold[mri]'"
         ) from error
 
 
@@ -179,9 +178,9 @@ def _blocks(
     path: Path, content: Array, start: int, stop: int, kind: np.dtype[Any], ve: bool, dwell: float | None
 ) -> Iterator[Blocks]:
     """Readouts of a measurement, one `Blocks` per size."""
-    from twixtools.mdh_def import Channel_header, mask_dict
-
-    channel = np.dtype(Channel_header).itemsize if ve else kind.itemsize
+    layout = need("twixtools.mdh_def", path.name)
+    mask_dict = layout.mask_dict
+    channel = np.dtype(layout.Channel_header).itemsize if ve else kind.itemsize
     ends, skipped = 1 << mask_dict["ACQEND"], 1 << mask_dict["SYNCDATA"]
     places: dict[tuple[int, int], list[tuple[int, int]]] = {}
     at, number, ended = start, 0, False
