@@ -1,0 +1,1 @@
+"""From k-space to coil maps and images: what MRI needs beside the operators."""
