@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .fourier import FFT, CartesianMask
     from .noise import Gaussian, Poisson, PoissonTransmission
     from .nufft import NUFFT
-    from .off_resonance import OffResonance
+    from .off_resonance import OffResonance, time_segments
     from .toeplitz import Toeplitz
     from .wavelet import Wavelet
     from .xray import XRay
@@ -32,6 +32,7 @@ _HOME = {
     "NUFFT": "nufft",
     "OffResonance": "off_resonance",
     "Toeplitz": "toeplitz",
+    "time_segments": "off_resonance",
     "Diagonal": "calculus",
     "Gradient": "differences",
     "SymmetricGradient": "differences",
@@ -82,6 +83,7 @@ __all__ = [
     "dot_test",
     "fbp_operator",
     "gradient_test",
+    "time_segments",
 ]
 
 if "jax" in sys.modules:  # never imported to look for it; operators then are pytrees from the start

@@ -26,6 +26,9 @@ class CoilSensitivities(Arithmetic):
         Sensitivities; the operand ``maps``, bound with or without batch axes.
     sets : bool
         Whether `maps` has the axis of sets.
+    components : int, optional
+        Component images of a temporal basis, ``(components, *shape)``, each seen by every coil; their axis
+        stays behind that of the coils, where `NUFFT` wants it.
 
     References
     ----------
@@ -42,6 +45,7 @@ class CoilSensitivities(Arithmetic):
 
     maps: Array
     sets: bool = False
+    components: int | None = None
     core: tuple[int, ...] | None = None
     lead: tuple[int, ...] = ()
 
@@ -71,11 +75,17 @@ class CoilSensitivities(Arithmetic):
         """Number of coils."""
         return self._core[0]
 
-    in_shape = property(lambda self: (*self.lead, *self._core[1:]))
+    @property
+    def _mixed(self) -> tuple[int, ...]:
+        return () if self.components is None else (self.components,)
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        return (*self.lead, *self._mixed, *self._core[1:])
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        return (*self.lead, self.n_coils, *self._core[2 if self.sets else 1 :])
+        return (*self.lead, self.n_coils, *self._mixed, *self._core[2 if self.sets else 1 :])
 
     def over(self, lead: tuple[int, ...]) -> LinearOperator:
         return replace(self, lead=(*lead, *self.lead))
@@ -88,12 +98,12 @@ class CoilSensitivities(Arithmetic):
         batch = tuple(maps.shape)[: len(maps.shape) - len(core)]
         if tuple(maps.shape)[len(batch) :] != core:
             raise ValueError(f"operand maps must end in shape {core}, got {tuple(maps.shape)}")
-        if batch and self.lead:
-            maps = maps.reshape((*batch, *(1,) * len(self.lead), *core))
-        coil = -len(core)  # axis of coils in the maps
+        maps = maps.reshape((*batch, *(1,) * len(self.lead), core[0], *(1,) * len(self._mixed), *core[1:]))
+        coil = -len(core) - len(self._mixed)  # axis of the coils
+        one_set = coil + 1 + len(self._mixed)
         if adjoint:
             if self.sets:
-                x = xp.expand_dims(x, axis=coil + 1)
+                x = xp.expand_dims(x, axis=one_set)
             return xp.sum(xp.conj(maps) * x, axis=coil)
         y = maps * xp.expand_dims(x, axis=coil)
-        return xp.sum(y, axis=coil + 1) if self.sets else y
+        return xp.sum(y, axis=one_set) if self.sets else y

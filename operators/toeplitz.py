@@ -1,0 +1,191 @@
+"""Gram operators of Fourier sampling as convolutions: two transforms of twice the grid, whatever the data."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from .base import LinearOperator
+
+if TYPE_CHECKING:
+    from .nufft import NUFFT
+
+Array = Any
+BUILD_EPS = 1e-14  # the kernel is made in double precision, once
+
+
+@dataclass(frozen=True, eq=False)
+class Toeplitz(LinearOperator):
+    """``A.H W A`` of a `NUFFT`: a convolution with the point spread function of its sampling.
+
+    ``(T x)_n = sum_m q(n - m) x_m`` with ``q(d) = 1/n sum_j w_j exp(i k_j . d)``, by Fourier transforms of twice
+    the grid. Self-adjoint. With a basis of K components, ``q`` is a K x K matrix of such functions.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Image.
+    kernel : ndarray
+        As `rayfold.kernels.toeplitz.prepare` gives it; the operand ``kernel``.
+    components : int, optional
+        K, where component images are mixed.
+    lead : tuple of int
+        Leading axes (coils), before the components.
+
+    References
+    ----------
+    F. T. A. W. Wajer and K. P. Pruessmann, Proc. ISMRM (2001) 767; J. A. Fessler et al., IEEE Trans. Signal
+    Process. 53 (2005) 3393; C. A. Baron et al., Magn. Reson. Med. 79 (2018) 1685.
+
+    Examples
+    --------
+    >>> from rayfold.operators import NUFFT
+    >>> k = np.random.default_rng(0).uniform(-np.pi, np.pi, (50, 2))
+    >>> A = NUFFT((6, 5), k)
+    >>> x = np.ones((6, 5), complex)
+    >>> bool(np.allclose(A.gram(x), A.H(A(x)))), type(A.gram).__name__
+    (True, 'Toeplitz')
+    """
+
+    shape: tuple[int, ...]
+    kernel: Array
+    components: int | None = None
+    lead: tuple[int, ...] = ()
+    real: bool = False
+    size: tuple[int, ...] = ()
+    precision: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kernel is not None and not self.size:
+            object.__setattr__(self, "size", tuple(self.kernel.shape))
+        bare = self if self.kernel is None else replace(self, kernel=None)
+        object.__setattr__(self, "_bare", bare)
+
+    @property
+    def field(self) -> Any:  # type: ignore[override]
+        """Real for real images, as in CT; else complex."""
+        return "real" if self.real else "complex"
+
+    @classmethod
+    def of(cls, A: NUFFT, weights: Array | None = None, *, real: bool = False) -> Self:
+        """Gram of a `NUFFT` with real weights that broadcast to its samples.
+
+        Parameters
+        ----------
+        A : NUFFT
+            Without leading axes.
+        weights : ndarray, optional
+            One or none for all samples, or one per sample.
+        real : bool
+            For real images only: half the work, where the sampling is symmetric.
+
+        Examples
+        --------
+        >>> from rayfold.operators import NUFFT
+        >>> T = Toeplitz.of(NUFFT((4, 4), np.zeros((3, 2))))
+        >>> round(abs(T(np.ones((4, 4), complex))[0, 0]), 9)  # three samples of the mean
+        3.0
+        """
+        from rayfold.kernels import toeplitz
+
+        samples = A.out_shape
+        w = np.broadcast_to(np.ones(()) if weights is None else np.asarray(weights, np.float64), samples)
+        k = np.asarray(A.trajectory).reshape(-1, len(A.shape))
+        if A.basis is None:
+            rows = [w.reshape(-1)]
+        else:
+            b = np.asarray(A.basis).reshape(len(A.basis), -1)
+            rows = [w.reshape(-1) * b[i].conj() * b[j] for i, j in _upper(len(b))]
+        spectra = [_spectrum(k, row, A.shape) for row in rows]
+        if all(np.isrealobj(row) for row in rows):  # real weights make a hermitian kernel: its spectrum is real
+            spectra = [s.real for s in spectra]
+        stacked = np.stack(spectra) if A.basis is not None else spectra[0]
+        kernel = toeplitz.prepare(stacked, A.shape, real=real)
+        kernel.setflags(write=False)
+        return cls(A.shape, kernel, A.components, real=real)
+
+    @property
+    def _mixed(self) -> tuple[int, ...]:
+        return () if self.components is None else (self.components,)
+
+    in_shape = property(lambda self: (*self.lead, *self._mixed, *self.shape))
+    out_shape = property(lambda self: self.in_shape)
+    H = property(lambda self: self)
+
+    @property
+    def operands(self) -> Mapping[str, Array]:
+        return {} if self.kernel is None else {"kernel": self.kernel}
+
+    @property
+    def operand_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {"kernel": self.size}
+
+    @property
+    def structure(self) -> LinearOperator:
+        return self._bare  # type: ignore[attr-defined, no-any-return]
+
+    def over(self, lead: tuple[int, ...]) -> LinearOperator:
+        return replace(self, lead=(*lead, *self.lead)) if lead else self
+
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        from rayfold.kernels import toeplitz
+
+        kernel = operands["kernel"]
+        if kernel.ndim > len(self.size):
+            for i in range(len(x)):
+                self.apply(x[i : i + 1], out[i : i + 1], adjoint=adjoint, kernel=kernel[i])
+            return
+        double = str(x.dtype) in ("float64", "complex128")
+        kernel = _in_precision(kernel, double, x)
+        batch = (-1, self.components or 1, *self.shape)
+        toeplitz.apply(x.reshape(batch), kernel, out.reshape(batch))
+
+
+def _in_precision(kernel: Array, double: bool, x: Array) -> Array:
+    """A kernel in the library and precision of the images."""
+    name = (("complex64", "complex128") if kernel.dtype.kind == "c" else ("float32", "float64"))[double]
+    if isinstance(x, np.ndarray) or not isinstance(kernel, np.ndarray):
+        return kernel.astype(name, copy=False)
+    from .rays import prepared
+
+    like = x if kernel.dtype.kind == "c" else x.real
+    return prepared(like, (kernel,), ("toeplitz", name), lambda: (kernel.astype(name),))[0]
+
+
+def _upper(n: int) -> list[tuple[int, int]]:
+    return list(itertools.combinations_with_replacement(range(n), 2))
+
+
+def _spectrum(k: Array, w: Array, shape: tuple[int, ...]) -> Array:
+    """Discrete Fourier transform of the lags ``q(d)``, for d from ``1 - n`` to ``n - 1`` per axis.
+
+    Made of transforms onto grids of n, one for each half of every axis, so that the memory stays that of one.
+    """
+    from rayfold.kernels.toeplitz import lengths
+
+    from . import plans
+
+    grid = tuple(2 * n for n in lengths(shape))
+    lags = np.zeros(grid, np.complex128)
+    one = np.empty((1, *shape), np.complex128)
+    plan = plans.plan(k, shape, BUILD_EPS, "auto", one)
+    for halves in itertools.product((0, 1), repeat=len(shape)):
+        # mode m of the transform is voxel m - n // 2; the half begins at lag 0 or at lag -n
+        shift = np.array([n // 2 - half * n for n, half in zip(shape, halves, strict=True)])
+        strengths = (w * np.exp(1j * (k @ shift))).astype(np.complex128)
+        plan.adjoint(strengths[None], one)
+        put = [slice(0, n) if not half else slice(m - n, m) for n, m, half in zip(shape, grid, halves, strict=True)]
+        lags[tuple(put)] = one[0]
+    for axis, (n, m) in enumerate(zip(shape, grid, strict=True)):
+        lags[(slice(None),) * axis + (m - n,)] = 0  # lag -n is never used; without it real weights stay hermitian
+    import scipy.fft
+
+    from rayfold.kernels.cpu.threads import n_threads
+
+    lags /= math.prod(shape)
+    return scipy.fft.fftn(lags, overwrite_x=True, workers=n_threads())
