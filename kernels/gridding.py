@@ -20,7 +20,14 @@ from .joseph import images_per_thread, library_of
 THREADS = 64  # of cuda/gridding.cu
 TILES = {1: (1, 1, 64), 2: (1, 8, 8), 3: (4, 4, 4)}  # nodes a block owns, per number of axes
 WIDEST = 16
-BETA = {2: 2.20, 3: 2.26, 4: 2.38}  # per node, where the rule for wide kernels does not hold
+ALLOWED = 1.15  # times eps: the error of small images lies up to 1.7 times higher, and twice eps is promised
+# per width: the beta per node with the least aliasing on a grid of twice the size, and that aliasing, root
+# mean square over the frequencies of one axis
+KERNELS = {
+    2: (2.00, 4.4e-2), 3: (2.11, 4.6e-3), 4: (2.22, 5.3e-4), 5: (2.27, 6.1e-5), 6: (2.29, 7.0e-6),
+    7: (2.31, 8.1e-7), 8: (2.31, 9.4e-8), 9: (2.32, 1.1e-8), 10: (2.33, 1.2e-9), 11: (2.33, 1.3e-10),
+    12: (2.33, 1.4e-11), 13: (2.34, 1.6e-12), 14: (2.34, 1.5e-13), 15: (2.34, 1.6e-14), 16: (2.34, 4.6e-15),
+}  # fmt: skip
 
 
 class Plan(NamedTuple):
@@ -35,20 +42,21 @@ class Plan(NamedTuple):
     entries: Any  # int32: points that reach a tile, tile after tile
 
 
-def width_of(eps: float) -> int:
+def width_of(eps: float, dim: int) -> int:
     """Nodes per axis that a point must reach for a relative error `eps` on a grid of twice the size.
 
     Examples
     --------
-    >>> [width_of(eps) for eps in (1e-2, 1e-6, 1e-13)]
-    [3, 7, 14]
+    >>> [width_of(eps, 2) for eps in (1e-2, 1e-6, 1e-13)]
+    [3, 7, 15]
     """
-    return min(max(2, math.ceil(round(-math.log10(eps), 9)) + 1), WIDEST)
+    good = [width for width, (_, error) in KERNELS.items() if math.sqrt(dim) * error <= ALLOWED * eps]
+    return min(good, default=WIDEST)
 
 
 def beta_of(width: int) -> float:
     """Shape of the kernel for a grid of twice the size."""
-    return width * BETA.get(width, 2.30)
+    return width * KERNELS[width][0]
 
 
 def transform(width: int, n: Any, length: int) -> Any:

@@ -189,6 +189,8 @@ def _check(arrays: dict[str, Any]) -> None:
                 f"{name} is {array.dtype} {array.shape}; it must be C-contiguous {' or '.join(types)} "
                 f"{wanted[name]}"
             )
+    if arrays["out"] is x:
+        raise ValueError("out must not be x itself; give a buffer of its own")
     if (real and maps is not None) or k > MOST:
         raise ValueError(
             f"x is {x.dtype} with {k} components; coil maps need complex images, and at most {MOST} "
