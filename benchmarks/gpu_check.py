@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import gpu_mri
 from .device import ROOT, ceilings, environment, measure, missing
 
 sys.path[:0] = [str(ROOT / ".dev"), str(ROOT)]
@@ -242,6 +243,7 @@ def main(argv: list[str] | None = None) -> int:
         "repeats": repeats,
     }
     results["timings"] = timings(batches, repeats) + fbp_timings(batches, repeats)
+    results["mri"] = gpu_mri.timings(repeats, quick=given.quick)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0 if results["tests"]["passed"] else 1

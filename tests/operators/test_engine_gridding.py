@@ -38,6 +38,11 @@ def errors(plan, x, y, matrix):
     forward, adjoint = np.full_like(y, np.nan), np.full_like(x, np.nan)
     plan.forward(x, forward)
     plan.adjoint(y, adjoint)
+    return errors_of(forward, adjoint, x, y, matrix)
+
+
+def errors_of(forward, adjoint, x, y, matrix):
+    """Relative errors of transforms and of adjoint transforms."""
     pairs = (
         (forward, x.reshape(len(x), -1) @ matrix.T),
         (adjoint.reshape(len(x), -1), y @ matrix.conj()),
