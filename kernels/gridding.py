@@ -179,7 +179,7 @@ def _run(function: str, grid: Any, a: Any, out: Any, plan: Plan) -> None:
     library = library_of({"in": a, "out": out, "plan": plan.cell})
     real = plan.offset.dtype
     kind = np.dtype(np.complex64 if real == np.float32 else np.complex128)
-    batch, points, dim = len(grid), *plan.cell.shape
+    batch, (points, dim) = len(grid), plan.cell.shape
     shapes = {"grid": (batch, *plan.grid), "samples": (batch, points)}
     for name, array in (("grid", grid), ("samples", out if function == "interpolate" else a)):
         if array.shape != shapes[name] or array.dtype != kind or not array.flags.c_contiguous:
@@ -196,11 +196,12 @@ def _run(function: str, grid: Any, a: Any, out: Any, plan: Plan) -> None:
     if library == "numpy":
         from .cpu import gridding as twin
 
-        given = (plan.cell, plan.offset, *lists, plan.width, beta)
+        points_of, shape_of = (plan.cell, plan.offset), (plan.width, beta)
         if function == "interpolate":
-            twin.interpolate(a.reshape(batch, *whole), out, *given)
+            twin.interpolate(a.reshape(batch, *whole), out, *points_of, plan.order, *shape_of)
         else:
-            twin.spread(a, out.reshape(batch, *whole), *given, TILES[dim])
+            starts = plan.starts, plan.entries
+            twin.spread(a, out.reshape(batch, *whole), *points_of, *starts, *shape_of, TILES[dim])
         return
     images = images_per_thread(batch)
     launch.launch(

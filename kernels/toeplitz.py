@@ -182,8 +182,8 @@ def _check(arrays: dict[str, Any]) -> None:
         "maps": (len(maps) if maps is not None else 0, *shape),
     }
     for name, array in arrays.items():
-        types = ("complex64", "float32") if kind == "complex64" else ("complex128", "float64")
-        types = types if name == "kernel" else (str(x.dtype),)
+        either = ["complex64", "float32"] if kind == "complex64" else ["complex128", "float64"]
+        types = either if name == "kernel" else [str(x.dtype)]
         if array.shape != wanted[name] or str(array.dtype) not in types or not array.flags.c_contiguous:
             raise ValueError(
                 f"{name} is {array.dtype} {array.shape}; it must be C-contiguous {' or '.join(types)} "
