@@ -74,14 +74,12 @@ def clocked(call: Callable[[], Any]) -> Callable[[], float]:
 def turns(
     clocks: Mapping[str, Callable[[], float]], rounds: Mapping[str, int], *, most: float = float("inf")
 ) -> dict[str, dict[str, float]]:
-    """Seconds by each clock, in turns after one call each that does not count: best, median, runs.
+    """Seconds by each clock, in turns: best, median, runs.
 
     A clock that has spent `most` seconds drops out after its third run. The pause before a turn lets the
     threads of the one before go to sleep.
     """
     seconds: dict[str, list[float]] = {name: [] for name in clocks}
-    for clock in clocks.values():
-        clock()
     for i in range(max(rounds.values())):
         for name, clock in clocks.items():
             if i < rounds[name] and (i < 3 or sum(seconds[name]) < most):

@@ -249,20 +249,25 @@ def _without_graph(calls: Mapping[str, Callable[[], Any]]) -> dict[str, Callable
     return {name: torch.no_grad()(call) for name, call in calls.items()}
 
 
-def error(case: Mapping[str, Array], peer: Peer, operation: str) -> float:
-    """Distance from the exact values at some places, relative to their norm."""
+def first(case: Mapping[str, Array], peer: Peer, operation: str) -> dict[str, float]:
+    """Seconds of one call, and how far its result is from the exact values at some places, relative."""
     kind = operation.split()[-1]
     places = case[PLACES[kind]]
     scale = peer.scale**2 if kind == "gram" else peer.scale
-    result = np.asarray(peer.calls[operation]())
+    begin = time.perf_counter()
+    result = peer.calls[operation]()
+    seconds = time.perf_counter() - begin
     exact = case[f"exact {operation}"]
     coils = exact.shape[0] if exact.ndim == 2 else 1
-    found = result.reshape(coils, -1)[:, places].reshape(exact.shape).astype(complex) * scale
-    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+    found = np.asarray(result).reshape(coils, -1)[:, places].reshape(exact.shape).astype(complex) * scale
+    return {
+        "seconds": seconds,
+        "error": float(np.linalg.norm(found - exact) / np.linalg.norm(exact)),
+    }
 
 
 def answer(request: dict[str, Any], case: Mapping[str, Array], peers: dict[str, Peer]) -> dict[str, Any]:
-    """Reply to one request: make a peer, time a call, or measure its error."""
+    """Reply to one request: make a peer, time a call, or time its first and measure the error."""
     if request["do"] == "versions":
         return versions(PACKAGES)
     name = request["peer"]
@@ -276,7 +281,7 @@ def answer(request: dict[str, Any], case: Mapping[str, Array], peers: dict[str, 
     operation = request["operation"]
     if request["do"] == "time":
         return {"seconds": clocked(peers[name].calls[operation])()}
-    return {"error": error(case, peers[name], operation)}
+    return first(case, peers[name], operation)
 
 
 def main() -> None:
