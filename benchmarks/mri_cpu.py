@@ -168,7 +168,9 @@ class Elsewhere:
 
 
 def races(case: dict[str, Array], there: Elsewhere, eps: float, rounds: int, most: float) -> dict[str, Any]:
-    """Every operation in turns: seconds, error, best time over rayfold's."""
+    """Every operation in turns: seconds, error, best time over rayfold's; and how often it planned anew."""
+    from rayfold.operators import engine_finufft
+
     clocks: dict[str, dict[str, Callable[[], float]]] = {name: {} for name in (*COIL_IMAGES, *SENSE)}
     errors: dict[str, dict[str, float]] = {name: {} for name in clocks}
     starts: dict[str, dict[str, float]] = {}
@@ -197,6 +199,7 @@ def races(case: dict[str, Array], there: Elsewhere, eps: float, rounds: int, mos
             begun = there.ask(do="first", **request)
             starts[name][operation], errors[operation][name] = begun["seconds"], begun["error"]
     found: dict[str, Any] = {"missing": missing, "made in and first call, seconds": starts}
+    plans = engine_finufft.made
     for operation, work in clocks.items():
         if not work:
             continue
@@ -208,6 +211,7 @@ def races(case: dict[str, Array], there: Elsewhere, eps: float, rounds: int, mos
             text = f"{row['best'] * 1e3:8.1f} ms {row['times_rayfold']:6.2f} x   error {row['error']:.1e}"
             print(f"eps {eps:g}  {operation:14s} {name:34s} {text}", flush=True)
         found[operation] = rows
+    found["plans rayfold made after the first calls"] = engine_finufft.made - plans
     return found
 
 

@@ -52,6 +52,7 @@ def test_all_here_compute_the_same_within_eps(results, eps):
             assert row["error"] < bound, (operation, name)
             assert 0 < row["best"] <= row["median"] and row["runs"] == 2
     assert found["forward"]["rayfold"]["times_rayfold"] == 1.0
+    assert found["plans rayfold made after the first calls"] == 0
 
 
 def test_targets_compare_the_best_times():
