@@ -19,12 +19,16 @@ Array = npt.NDArray[np.float64]
 def radial_weights(trajectory: Array, shape: tuple[int, ...]) -> Array:
     """Analytic weights of full spokes, in a plane or in all directions of a volume.
 
-    Integrals over spokes become sums over samples d apart: in a plane ``|r| d`` times the spoke's share of
-    angle, in a volume ``r^2 d`` times its share of solid angle. The kink of ``|r|`` at the centre adds ``B2
-    d^2`` there (Euler and Maclaurin; the Bernoulli polynomial B2 is 1/6 where a sample is the centre, 2/3 of
-    the central disc's area): with the plain area, images from spokes sampled twice as densely as needed are 2
-    % too bright. ``r^2`` has no kink, and the centre of a volume weighs nothing. Angles in a plane are shared
-    as between neighbours; directions in a volume evenly.
+    In a plane a sample's weight is the ramp of filtered backprojection at its radius r, times the distance d
+    of samples, times its spoke's share of angle. With P the length of a spoke and L its number of samples,
+    the ramp is ``P/4 - 2P/pi^2 sum cos(2 pi l r / P) / l^2`` over odd l up to L/2 (Ramachandran and
+    Lakshminarayanan, Proc Natl Acad Sci USA 68:2236, 1971), which is ``|r|`` but for the lags that L samples
+    cannot tell apart. With ``|r|`` itself the image lacks its mean, and with the area of the central disc it
+    is too bright, 2 % where spokes are sampled twice as densely as needed. Angles are shared as between
+    neighbours.
+
+    In a volume the weight is ``r^2 d`` times an even share of solid angle; the centre, where r^2 is smooth,
+    needs no such care and weighs nothing.
 
     Parameters
     ----------
@@ -65,9 +69,11 @@ def radial_weights(trajectory: Array, shape: tuple[int, ...]) -> Array:
     r, d = np.abs(along), d[:, None]
     if ndim == 3:
         return cells(2 * math.pi / len(k) * r**2 * d, shape)
-    x = (along[:, :1] / d) % 1.0
-    kink = (x**2 - x + 1 / 6) * np.maximum(1 - r / d, 0)
-    return cells(_angles(direction)[:, None] * d * (r + d * kink), shape)
+    period, samples = d * k.shape[1], k.shape[1]
+    ramp = np.broadcast_to(period / 4, r.shape).copy()
+    for lag in range(1, samples // 2 + 1, 2):
+        ramp -= 2 * period / (math.pi * lag) ** 2 * np.cos(2 * math.pi * lag / period * r)
+    return cells(_angles(direction)[:, None] * d * ramp, shape)
 
 
 def spiral_weights(trajectory: Array, shape: tuple[int, int]) -> Array:

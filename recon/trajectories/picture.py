@@ -53,22 +53,16 @@ def sampling(sampled: npt.NDArray[Any], *, title: str = "") -> Any:
 
 
 def _mask(mask: npt.NDArray[np.bool_], title: str) -> Any:
-    grid = np.broadcast_to(
-        np.atleast_2d(mask),
-        tuple(max(n, max(mask.shape)) if n == 1 else n for n in np.atleast_2d(mask).shape),
-    )
+    lines = np.atleast_2d(mask)
+    longest = max(lines.shape)
+    # an axis of length 1 is measured throughout
+    grid = np.broadcast_to(lines, [longest if n == 1 else n for n in lines.shape])
     ny, nx = grid.shape
     scale = 4.2 / max(ny, nx)
     height, width = scale * ny, scale * nx
-    figure = blank(width + ROOM + 0.3, height + HEAD + ROOM)
-    axes = figure.add_axes(
-        (
-            ROOM / (width + ROOM + 0.3),
-            ROOM / (height + HEAD + ROOM),
-            width / (width + ROOM + 0.3),
-            height / (height + HEAD + ROOM),
-        )
-    )
+    wide, high = width + ROOM + 0.3, height + HEAD + ROOM
+    figure = blank(wide, high)
+    axes = figure.add_axes((ROOM / wide, ROOM / high, width / wide, height / high))
     extent = (-(nx // 2) - 0.5, nx - nx // 2 - 0.5, ny - ny // 2 - 0.5, -(ny // 2) - 0.5)
     axes.imshow(grid, cmap="gray", vmin=0, vmax=1, extent=extent, aspect="equal", interpolation="antialiased")
     axes.set_xticks([-(nx // 2), 0, nx - nx // 2 - 1])
@@ -94,7 +88,7 @@ def _trajectory(k: npt.NDArray[np.floating[Any]], title: str) -> Any:
         left = (ROOM + i * (SIZE + ROOM)) / width
         axes = figure.add_axes((left, ROOM / height, SIZE / width, SIZE / height))
         points = some[..., [across, down]]
-        segments = np.stack([points[:, :-1], points[:, 1:]], axis=2).reshape(-1, 2, 2)
+        segments: Any = np.stack([points[:, :-1], points[:, 1:]], axis=2).reshape(-1, 2, 2)
         colours = np.tile((time[1:] + time[:-1]) / 2, len(some))
         thin = float(np.clip(24 / np.sqrt(len(some) * 4), 0.25, 1.1))
         lines = LineCollection(segments, cmap="viridis", linewidths=thin, rasterized=True)

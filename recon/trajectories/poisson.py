@@ -91,7 +91,8 @@ def _search(
     wanted: int,
 ) -> list[int]:
     """Throw with scales between one that is known to be dense enough and one that is not."""
-    low, high, best = 0.0, math.inf, order.tolist()  # scale 0 keeps every point
+    low, high = 0.0, math.inf
+    best: list[int] = order.tolist()  # scale 0 keeps every point
     # points as far apart as s(1 + slope |k|) cover about 0.7 of a circle of that radius each
     scale = math.sqrt((order.size or 1) / max(wanted, 1) / 0.7 / float(np.mean(relative**2)))
 
@@ -133,7 +134,7 @@ def _throw(
     inner = np.flatnonzero(fixed.ravel())
     for at, where in zip(inner, (inner // shape[1] + reach) * wide + inner % shape[1] + reach, strict=True):
         taken[where + step[: ends[level.flat[at]]]] = True
-    free = memoryview(taken)  # reading one flag through NumPy would cost more than all else
+    free = memoryview(taken.data)  # reading one flag through NumPy would cost more than all else
     neighbours = {e: step[:e] for e in set(ends.tolist())}
     last = ends[level.ravel()[order]].tolist()
     accepted = []

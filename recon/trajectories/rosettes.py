@@ -53,4 +53,4 @@ def rosette(shots: int, samples: int, *, oscillations: float = 5.0, rotations: f
     t = np.arange(samples) / samples
     r, direction = math.pi * np.sin(2 * math.pi * oscillations * t), 2 * math.pi * rotations * t
     shot = np.stack([r * np.sin(direction), r * np.cos(direction)], axis=-1)
-    return rotated(shot, 2 * math.pi / shots * np.arange(shots))
+    return rotated(shot, np.linspace(0, 2 * math.pi, shots, endpoint=False))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.trajectories.limits import Hardware
+from rayfold.recon.trajectories.limits import GAMMA, Hardware, system
 from rayfold.recon.trajectories.spokes import check_counts, golden_angle
 from rayfold.recon.trajectories.timing import traverse
 
@@ -30,7 +31,8 @@ def spiral(
     The turns of all interleaves together are ``1 / (density * field_of_view)`` apart, so density 1 meets the
     Nyquist distance; the shape is ``dr/dtheta = interleaves / (2 pi density(r) field_of_view)``
     (Kim, Adalsteinsson and Spielman, Magn Reson Med 50:214, 2003, for variable density). Time along it is
-    optimal under both limits, see `traverse`.
+    optimal under both limits, see `traverse`, and samples are nowhere further apart than Nyquist's distance
+    either, which for long dwells keeps the gradient below ``1 / (gamma field_of_view dwell)``.
 
     Parameters
     ----------
@@ -66,28 +68,33 @@ def spiral(
     >>> from rayfold.recon.trajectories import check_limits
     >>> k = spiral(16, 128, field_of_view=220.0)
     >>> k.shape
-    (16, 637, 2)
+    (16, 853, 2)
     >>> check_limits(k, dwell=0.005, spacing=220 / 128).ok
     True
     """
     check_counts(interleaves=interleaves, n=n)
     inner, outer = density if isinstance(density, tuple) else (density, density)
-    if not (field_of_view > 0 and inner > 0 and outer > 0):
-        raise ValueError(f"field_of_view {field_of_view} mm and density {density} must be positive")
+    if not (field_of_view > 0 and dwell > 0 and inner > 0 and outer > 0):
+        raise ValueError(
+            f"field_of_view {field_of_view} mm, dwell {dwell} ms and density {density} must be positive"
+        )
     # theta(r) in closed form: the integral of a linear density; r in rad/voxel, Nyquist distance 2 pi / n
     turns_to_edge = n / interleaves * (inner + outer) / 4
     total = max(math.ceil(turns_to_edge * POINTS_PER_TURN), 256)
     full = 2 * math.pi * turns_to_edge
     theta = full * np.linspace(0, 1, total)
     r = math.pi * _part(theta / full, inner, outer)
+    # faster than this, samples along the spiral would be further apart than its turns
+    limits = system(hardware)
+    limits = replace(limits, gradient=min(limits.gradient, 1 / (GAMMA * field_of_view * dwell)))
     shot = traverse(
         np.stack([r * np.sin(theta), r * np.cos(theta)], axis=-1),
         dwell=dwell,
         spacing=field_of_view / n,
-        hardware=hardware,
+        hardware=limits,
     )
     step = 2 * golden_angle(golden) if golden else 2 * math.pi / interleaves
-    return rotated(shot, step * np.arange(interleaves))
+    return rotated(shot, np.asarray(step * np.arange(interleaves), np.float64))
 
 
 def rotated(shot: Array, angles: Array) -> Array:

@@ -81,12 +81,12 @@ def radial(spokes: int, samples: int, *, golden: int = 0, first: float = 0.0) ->
     step = golden_angle(golden) if golden else math.pi / spokes
     angles = first + step * np.arange(spokes)
     along = readout(samples)[None, :, None]
-    return along * np.stack([np.sin(angles), np.cos(angles)], axis=-1)[:, None]
+    return np.asarray(along * np.stack([np.sin(angles), np.cos(angles)], axis=-1)[:, None], np.float64)
 
 
 def readout(samples: int) -> Array:
     """Places of the samples of a line from edge to edge, in rad/voxel."""
-    return (np.arange(samples) - samples // 2) * (2 * math.pi / samples)
+    return np.asarray((np.arange(samples) - samples // 2) * (2 * math.pi / samples), np.float64)
 
 
 def check_counts(**counts: int) -> None:

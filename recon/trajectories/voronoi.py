@@ -95,7 +95,7 @@ def _cells_of(points: Array, triangles: npt.NDArray[np.intp]) -> Array:
     cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
     share = square * np.sum(u * v, axis=-1) / np.where(cross == 0, np.inf, np.abs(cross)) / 8
     owned = np.roll(share, 1, axis=1) + np.roll(share, -1, axis=1)
-    return np.bincount(triangles.ravel(), owned.ravel(), len(points))
+    return np.asarray(np.bincount(triangles.ravel(), owned.ravel(), len(points)), np.float64)
 
 
 def _guards(
