@@ -52,7 +52,11 @@ def find(node: Any, name: str) -> Any:
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             return None
-        node = _follow(node, link) if isinstance(link, h5py.ExternalLink) else node.get(part)
+        if isinstance(link, h5py.ExternalLink):
+            node = _follow(node, link)
+        else:
+            # get() takes a damaged object for an absent one; only a soft link may lead nowhere
+            node = node[part] if isinstance(link, h5py.HardLink) else node.get(part)
     return node
 
 

@@ -93,29 +93,35 @@ def place(
     nz, (ny, nx) = (grid[0] if len(grid) == 3 else 1), grid[-2:]
     _check_inside(lines, (nz, ny, nx), start, samples)
     shape = (*sizes.values(), nz, ny)
-    at = np.ravel_multi_index((*(lines.counters[name] for name in sizes), lines.kz, lines.ky), shape)
+    frames, rows = math.prod(sizes.values()), nz * ny
+    frame = np.zeros(n, int)
+    if sizes:
+        frame = np.ravel_multi_index(tuple(lines.counters[name] for name in sizes), tuple(sizes.values()))
+    row = lines.kz * ny + lines.ky
     needed = math.prod(shape) * coils * nx * lines.samples.itemsize
     if needed > max(TRUSTED_BYTES, SPARSEST * lines.samples.nbytes):
         raise InconsistentInput(
             f"the counters of {n} readouts span {' x '.join(map(str, shape))} lines; the file is damaged or "
             "counts without end, export the scan again"
         )
-    placed = np.zeros((math.prod(shape), coils, nx), lines.samples.dtype)
-    order, first, count = np.unique(at, return_index=True, return_counts=True)
+    data = np.zeros((frames, coils, rows, nx), lines.samples.dtype)
+    part = data[..., start : start + samples]
+    _, first, inverse, count = np.unique(
+        frame * rows + row, return_index=True, return_inverse=True, return_counts=True
+    )
     notes = []
-    placed[order, :, start : start + samples] = lines.samples[first]
-    if (several := int(np.count_nonzero(count > 1))) > 0:
-        rest = np.setdiff1d(np.arange(n), first)
-        np.add.at(placed[:, :, start : start + samples], at[rest], lines.samples[rest])
-        placed[order] /= count[:, None, None]
+    if len(first) == n:
+        part[frame, :, row] = lines.samples
+    else:
+        total = np.zeros((len(first), coils, samples), lines.samples.dtype)
+        np.add.at(total, inverse, lines.samples)
+        part[frame[first], :, row[first]] = total / count[:, None, None].astype(np.float32)
+        several = int(np.count_nonzero(count > 1))
         notes.append(f"{several} lines were measured more than once; their mean is used")
-    data = np.ascontiguousarray(np.moveaxis(placed.reshape(*shape, coils, nx), -2, len(sizes)))
-    found = np.zeros((math.prod(shape), nx), bool)
-    found[order, start : start + samples] = True
-    if len(grid) == 2:
-        data = data.reshape(*data.shape[: len(sizes) + 1], ny, nx)
-    found = found.reshape(*sizes.values(), *grid)
-    return data, shortest(found, len(grid)), notes
+    found = np.zeros((frames, rows, nx), bool)
+    found[frame, row, start : start + samples] = True
+    data = data.reshape(*sizes.values(), coils, *grid)
+    return data, shortest(found.reshape(*sizes.values(), *grid), len(grid)), notes
 
 
 def shortest(sampled: Array, ndim: int) -> Array | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.io.assemble import with_pixel_size
 from rayfold.recon.io.files import BadOption, Rows, parse_rows
 from rayfold.recon.io.kspace_facts import KSpaceFacts
-from rayfold.recon.io.sidecar import Geometry, find_sidecar, read_sidecar, read_toml, sidecar_of
+from rayfold.recon.io.sidecar import Geometry, read_toml, sidecar_of
 from rayfold.recon.io.twix_file import looks_like_twix
 from rayfold.recon.kspace import KSpace
 
@@ -38,6 +39,8 @@ FORMATS = {
     ".cfl": "BART",
     ".hdr": "BART",
 }
+# statements that make sense of a CT scan only
+CT_ONLY = {f.name for f in fields(Geometry)} - {f.name for f in fields(KSpaceFacts)}
 # readers of k-space, and whether they take statements of the caller
 KSPACE = {
     "read_ismrmrd": False,
@@ -47,6 +50,7 @@ KSPACE = {
     "cfl": True,
     "read_kspace_arrays": True,
 }
+TWIX_TAKES = ("sequence", "reference")
 
 
 def load(
@@ -118,7 +122,7 @@ def load(
     path = Path(path)
     options = _options(center=center, mu_water=mu_water, sense=sense)
     wanted = parse_rows(rows)
-    module, function = _reader(path, _data_name(path, geometry))
+    module, function = _reader(path, lambda: _stated(path, geometry)[0])
     if module in KSPACE:
         ct = {"center": center, "mu_water": mu_water, "rows": rows, "sense": sense, "pixel_size": pixel_size}
         given = [name for name, value in ct.items() if value is not None]
@@ -129,7 +133,7 @@ def load(
         raise BadOption(f"{path.name} is no Siemens twix file; leave out sequence and reference")
     # A scan written by rayfold is complete: a .toml of its name is something else, as a saved configuration.
     complete = module == "rayfold_h5" and geometry is None
-    stated = options if complete else options.over(_stated(path, geometry))
+    stated = options if complete else options.over(Geometry.from_mapping(*_stated(path, geometry)))
     read: Reader = getattr(import_module(f"rayfold.recon.io.{module}"), function)
     with _naming(path):
         scan = read(path, stated, wanted)
@@ -156,7 +160,16 @@ def _kspace(
     reference: str | Path | None,
 ) -> KSpace:
     read: Callable[..., KSpace] = getattr(import_module(f"rayfold.recon.io.{module}"), function)
-    facts = KSpaceFacts.from_mapping(_about_kspace(path, geometry))
+    stated, where = _stated(path, geometry)
+    # next to data, other tables and keys of a TOML file may be a configuration
+    about = stated.get("kspace", {} if geometry is None else stated)
+    if not isinstance(about, Mapping):
+        raise InconsistentInput(f"{where}: kspace is {about!r}; it must be a table of names and values")
+    facts = KSpaceFacts.from_mapping(about, where)
+    if not KSPACE[module]:
+        needless = sorted(about.keys() - (TWIX_TAKES if module == "read_twix" else ()))
+        if needless:
+            raise InconsistentInput(f"{path.name} states its own geometry; leave out {', '.join(needless)}")
     if module == "read_twix":
         # names in a sidecar are of files next to the data
         own = None if facts.sequence is None else path.parent / facts.sequence
@@ -166,35 +179,15 @@ def _kspace(
     if sequence is not None or reference is not None:
         raise BadOption(f"{path.name} is no Siemens twix file; leave out sequence and reference")
     with _naming(path):
-        if KSPACE[module]:
-            return read(path, facts)
-        if geometry is not None:
-            raise InconsistentInput(f"{path.name} states its own geometry; leave geometry out")
-        return read(path)
+        return read(path, facts) if KSPACE[module] else read(path)
 
 
-def _about_kspace(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Statements on k-space: the table "kspace" of a mapping or TOML file, or a mapping of nothing else."""
-    if geometry is None:
-        beside = sidecar_of(path)
-        geometry = {} if beside is None else read_toml(beside)
-        return dict(geometry.get("kspace", {}))
-    stated = geometry if isinstance(geometry, Mapping) else read_toml(geometry)
-    about = stated.get("kspace", stated)
-    if not isinstance(about, Mapping):
-        raise InconsistentInput(f"kspace is {about!r}; it must be a table of names and values")
-    return about
-
-
-def _data_name(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> str | None:
-    """Name of the array that the caller or a sidecar calls the measurement."""
-    source = sidecar_of(path) if geometry is None else geometry
-    if source is None:
-        return None
-    stated = source if isinstance(source, Mapping) else read_toml(source)
-    about = stated.get("kspace", stated)
-    name = about.get("data") if isinstance(about, Mapping) else None
-    return name if isinstance(name, str) else None
+def _stated(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> tuple[Mapping[str, Any], str]:
+    """What the caller or the file next to the data states, and a name for it in messages."""
+    if isinstance(geometry, Mapping):
+        return geometry, "geometry"
+    beside = sidecar_of(path) if geometry is None else Path(geometry)
+    return ({}, "geometry") if beside is None else (read_toml(beside), beside.name)
 
 
 def _options(**given: float | str | None) -> Geometry:
@@ -204,15 +197,7 @@ def _options(**given: float | str | None) -> Geometry:
         raise BadOption(str(error)) from None
 
 
-def _stated(path: Path, geometry: str | Path | Mapping[str, Any] | None) -> Geometry:
-    if geometry is None:
-        return find_sidecar(path) or Geometry()
-    if isinstance(geometry, Mapping):
-        return Geometry.from_mapping(geometry)
-    return read_sidecar(geometry)
-
-
-def _reader(path: Path, data: str | None = None) -> tuple[str, str]:
+def _reader(path: Path, stated: Callable[[], Mapping[str, Any]]) -> tuple[str, str]:
     """Module and function that read a file or folder; UnreadableInput if there is none."""
     if not path.exists():
         raise UnreadableInput(f"there is no file or folder {path}; check the name")
@@ -220,8 +205,8 @@ def _reader(path: Path, data: str | None = None) -> tuple[str, str]:
         return "read_tiff", "read_tiff"
     found, expected = _content(path), FORMATS.get(path.suffix.lower())
     if found == "HDF5":
-        return _hdf5_reader(path, data)
-    if found in ("npz", "npy", "MATLAB") and _holds_kspace(path, data):
+        return _hdf5_reader(path, stated)
+    if found in ("npz", "npy", "MATLAB") and _holds_kspace(path, stated()):
         return "read_kspace_arrays", "read_kspace_arrays"
     if found == "MATLAB":
         return "read_arrays", "read_mat"
@@ -243,15 +228,20 @@ def _reader(path: Path, data: str | None = None) -> tuple[str, str]:
     )
 
 
-def _holds_kspace(path: Path, data: str | None) -> bool:
+def _holds_kspace(path: Path, stated: Mapping[str, Any]) -> bool:
     """Whether the measurement of a file of arrays is complex; a damaged file is left to its reader."""
     from rayfold.recon.io.read_kspace_arrays import complex_names
 
+    about = stated.get("kspace", stated)
+    if about is not stated:
+        return True
+    if stated.keys() & CT_ONLY:
+        return False
     try:
         names = complex_names(path)
     except Exception:
         return False
-    return bool(names) if data is None else data in names
+    return bool(names) if about.get("data") is None else about["data"] in names
 
 
 def _content(path: Path) -> str | None:
@@ -296,7 +286,7 @@ _SIGNATURES = (
 )
 
 
-def _hdf5_reader(path: Path, data: str | None = None) -> tuple[str, str]:
+def _hdf5_reader(path: Path, stated: Callable[[], Mapping[str, Any]]) -> tuple[str, str]:
     from rayfold.recon.io.hdf5 import open_hdf5, text
     from rayfold.recon.io.read_fastmri import is_fastmri
     from rayfold.recon.io.read_ismrmrd import is_ismrmrd
@@ -318,8 +308,8 @@ def _hdf5_reader(path: Path, data: str | None = None) -> tuple[str, str]:
             return "read_nxtomo", "read_nxtomo"
         if is_ismrmrd(file) is not None:
             return "read_ismrmrd", "read_ismrmrd"
-        if is_fastmri(file) and data in (None, "kspace"):
+        if is_fastmri(file) and not stated().keys() & {"data", "kspace"}:
             return "read_fastmri", "read_fastmri"
-    if _holds_kspace(path, data):
+    if _holds_kspace(path, stated()):
         return "read_kspace_arrays", "read_kspace_arrays"
     return "read_arrays", "read_hdf5"

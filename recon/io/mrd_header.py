@@ -101,7 +101,7 @@ def parse_mrd_header(text: str | bytes) -> MrdHeader:
         limits=limits,
         trajectory=(encoding.findtext("trajectory") or "cartesian").strip().lower(),
         calibration=(encoding.findtext("parallelImaging/calibrationMode") or "").strip().lower(),
-        echo_times=tuple(float(te.text or 0) for te in root.findall("sequenceParameters/TE")),
+        echo_times=tuple(_number(te, ".", 0) for te in root.findall("sequenceParameters/TE")),
         field_strength=strength or None,
         noise_bandwidth=_number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth", 1.0),
         readout=_readout(encoding),

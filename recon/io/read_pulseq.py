@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rayfold.recon.errors import InconsistentInput
 from rayfold.recon.io.files import reading
-from rayfold.recon.io.twix_file import need
+from rayfold.recon.io.twix_file import need, tidy
 
 Array = npt.NDArray[Any]
 LABELS = {"SLC": "slice", "ECO": "echo", "AVG": "average", "REP": "repetition", "PHS": "phase", "SET": "set"}
@@ -79,7 +79,8 @@ def read_pulseq(path: str | Path) -> PulseqReadouts:
     pypulseq = need("pypulseq", path.name)
     with reading(path, "a Pulseq sequence"):
         sequence = pypulseq.Sequence()
-        sequence.read(str(path))
+        with tidy():
+            sequence.read(str(path))
         readouts = [
             block.adc
             for number in sequence.block_events

@@ -120,8 +120,8 @@ def _by_counters(path: Path, measurements: list[Measurement]) -> KSpace:
     image, separate = _image_and_calibration(scan, embedded)
     facts = _facts(path, scan, image)
     lines_y, lines_z = image.counter("Lin"), image.counter("Par")
-    ny, ky = _positions(lines_y, image.heads["CenterLin"], _number(yaps, "sKSpace", "lPhaseEncodingLines"))
-    nz, kz = _positions(lines_z, image.heads["CenterPar"], _number(yaps, "sKSpace", "lPartitions"))
+    ny, ky = _positions(lines_y, image.heads["CenterLin"], yaps, "lPhaseEncodingLines", "lAccelFactPE")
+    nz, kz = _positions(lines_z, image.heads["CenterPar"], yaps, "lPartitions", "lAccelFact3D")
     samples = image.samples.shape[-1]
     if _is_pulseq(scan):
         notes.append("a Pulseq scan without its .seq: lines are taken in the order of their counter")
@@ -177,7 +177,9 @@ def _image_and_calibration(scan: Measurement, embedded: bool) -> tuple[Blocks, B
     return pictures[best], extra[best]
 
 
-def _positions(counter: Array, centres: Array, stated: float) -> tuple[int, Array]:
+def _positions(
+    counter: Array, centres: Array, yaps: Mapping[str, Any], lines: str, factor: str
+) -> tuple[int, Array]:
     """Grid size and indices of lines: the centre line lies at ``n // 2``, also under partial Fourier."""
     count, centre = int(counter.max()) + 1, int(centres[0])
     if count == 1:
@@ -185,8 +187,9 @@ def _positions(counter: Array, centres: Array, stated: float) -> tuple[int, Arra
     if centre == 0 or centre >= count:
         return count, counter
     n = 2 * max(centre, count - centre)
-    if n < stated <= n + 8:  # the last lines fall away under acceleration
-        n = int(stated)
+    stated = int(_number(yaps, "sKSpace", lines))
+    if n < stated < n + 2 * _number(yaps, "sPat", factor, otherwise=1):  # acceleration ends before the edge
+        n = stated
     return n, counter + n // 2 - centre
 
 

@@ -198,21 +198,14 @@ def _value(key: str, declared: str, value: Any, where: str) -> Any:
     return value
 
 
-def read_sidecar(path: str | Path) -> Geometry:
-    """Geometry from a TOML file.
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Content of a TOML file.
 
     Raises
     ------
     UnreadableInput
         If the file is missing or not TOML.
-    InconsistentInput
-        If a key or a value is wrong.
     """
-    return Geometry.from_mapping(read_toml(path), Path(path).name)
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Content of a TOML file; raise UnreadableInput if it is missing or none."""
     path = Path(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -226,9 +219,3 @@ def sidecar_of(path: Path) -> Path | None:
     """The TOML file next to a data file or folder (its name with the suffix .toml), if there is one."""
     candidates = (path.with_suffix(".toml"), path.with_name(path.name + ".toml"))
     return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def find_sidecar(path: Path) -> Geometry | None:
-    """The geometry next to a data file or folder, if there is one."""
-    beside = sidecar_of(path)
-    return None if beside is None else read_sidecar(beside)

@@ -8,8 +8,10 @@ single values of its protocol part are ever taken out.
 from __future__ import annotations
 
 import io
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -91,7 +93,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     layout = need("twixtools.mdh_def", path.name)
     content = np.memmap(path, np.uint8, "r")
     ve, places = _measurements(path, content)
-    with redirect_stdout(io.StringIO()):  # it prints what it meets
+    with tidy(), redirect_stdout(io.StringIO()):  # it prints what it meets
         headers = twixtools.read_twix(
             str(path), parse_data=False, parse_pmu=False, parse_geometry=False, verbose=False
         )
@@ -127,6 +129,18 @@ def need(package: str, name: str) -> Any:
         raise ImportError(
             f"reading {name} needs {package.partition('.')[0]}; install it with: pip install 'rayfold[mri]'"
         ) from error
+
+
+@contextmanager
+def tidy() -> Iterator[None]:
+    """Close what a library leaves open when it fails, without its warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)
+            raise
 
 
 def dwell_of(protocol: Mapping[str, Any]) -> float | None:
