@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rayfold.operators.dispatch import match, namespace, to_numpy
 from rayfold.operators.fourier import fft, ifft
+from rayfold.recon.io.regrid import regridding
 
 Array = Any
 
@@ -199,7 +200,7 @@ def ghost_phase_blind(
     return GhostPhase(np.asarray(constant), np.asarray(best[1] * step))
 
 
-def regrid_readout(data: Array, positions: npt.ArrayLike, nx: int, *, rcond: float = 1e-2) -> Array:
+def regrid_readout(data: Array, positions: npt.ArrayLike, nx: int) -> Array:
     """Samples at any places of a readout on the Cartesian grid: least squares over `nx` pixels.
 
     An object of `nx` pixels has the samples ``y_j = nx^(-1/2) sum_x m_x exp(-i k_j x)``; the profile m that
@@ -214,8 +215,6 @@ def regrid_readout(data: Array, positions: npt.ArrayLike, nx: int, *, rcond: flo
         Places along the readout in rad/voxel, within [-pi, pi].
     nx : int
         Pixels, and samples returned.
-    rcond : float
-        Singular values below this part of the largest are left out: where samples have gaps.
 
     Returns
     -------
@@ -246,10 +245,7 @@ def regrid_readout(data: Array, positions: npt.ArrayLike, nx: int, *, rcond: flo
         raise ValueError(f"positions reach {most:.4g} rad/voxel; they must lie within [-pi, pi]")
     xp = namespace(data)
     rows, which = np.unique(places, axis=0, return_inverse=True)
-    x = np.arange(nx) - nx // 2
-    matrices = np.stack(
-        [fft(np.linalg.pinv(np.exp(-1j * np.outer(row, x)) / math.sqrt(nx), rcond), (0,)) for row in rows]
-    )
+    matrices = np.stack([regridding(row * (nx / (2 * math.pi)), nx) for row in rows])
     if len(rows) == 1:
         return data @ match(matrices[0].T, data)
     lines = match(matrices[which.ravel()], data)

@@ -310,18 +310,13 @@ def _weights(block: Array, offsets: npt.NDArray[Any], width: int, regularisation
     return xp.reshape(weights, (*weights.shape[:-1], len(offsets), width, coils))
 
 
-def _largest(gram: Array, steps: int = 10) -> Array:
-    """Largest eigenvalue of Hermitian matrices, by power iteration from a fixed random vector."""
+def _largest(gram: Array) -> Array:
+    """Largest eigenvalue of Hermitian matrices: the norm of order 4 of all of them, a little above it."""
     xp = namespace(gram)
-    start = np.random.default_rng(0).normal(size=(gram.shape[-1], 1)) + 0j
-    v = match(start / np.linalg.norm(start), gram)
     size = xp.sqrt(xp.sum(abs(gram) ** 2, axis=(-2, -1)))
-    scale = xp.where(size > 0, size, xp.ones_like(size))[..., None, None]
-    matrix = gram / scale
-    for _ in range(steps):
-        v = matrix @ v
-        v = v / (xp.sqrt(xp.sum(abs(v) ** 2, axis=(-2, -1), keepdims=True)) + 1e-30)
-    return xp.sqrt(xp.sum(abs(matrix @ v) ** 2, axis=(-2, -1))) * scale[..., 0, 0]
+    scale = xp.where(size > 0, size, xp.ones_like(size))
+    unit = gram / scale[..., None, None]
+    return scale * xp.sum(abs(unit @ unit) ** 2, axis=(-2, -1)) ** 0.25
 
 
 def _index(index: npt.NDArray[Any], x: Array) -> Array:
