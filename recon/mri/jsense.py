@@ -43,8 +43,8 @@ def jsense(
 
     ``y_c = M F (x s_c)`` is bilinear. The sensitivities are written in few low frequencies with weights
     ``(1 + a |k|^2)^-b``, k in cycles per field of view, so that a penalty on the coefficients asks for
-    smooth maps. Each Newton step solves the linearised problem by conjugate gradients with a penalty that falls by
-    `reduction` per step.
+    smooth maps. Each Newton step solves the linearised problem by conjugate gradients with a penalty that
+    falls by `reduction` per step.
 
     Parameters
     ----------

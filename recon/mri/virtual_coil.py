@@ -26,10 +26,12 @@ def virtual_coil(data: Array) -> Array:
     top = xp.max(xp.abs(flat))
     flat = flat / (top if is_traced(data) else xp.where(top > 0, top, xp.ones_like(top)))
     vector = xp.linalg.eigh(flat @ xp.conj(xp.matrix_transpose(flat)))[1][:, -1]
+    # of coils that weigh the same, the first: rounding must not choose
+    ramp = 1 - 1e-3 * np.arange(vector.shape[0]) / vector.shape[0]
     if is_traced(data):
-        largest = vector[xp.argmax(xp.abs(vector))]
+        largest = vector[xp.argmax(xp.abs(vector) * xp.asarray(ramp, dtype=xp.real(vector).dtype))]
     else:
-        largest = vector[int(np.argmax(abs(to_numpy(vector)).round(6)))]
+        largest = vector[int(np.argmax(abs(to_numpy(vector)) * ramp))]
     return vector * (xp.conj(largest) / xp.abs(largest))
 
 
