@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -205,58 +206,22 @@ def _group(p: Any, x: Any, maps: Any, out: Any, add: bool, loop: Loop) -> None:
     """
     coils, k, shape = len(x) if maps is None else len(maps), x.shape[1], x.shape[2:]
     rows, n, length = math.prod(shape[:-1]), shape[-1], p.lengths[-1]
-    if p.real:
-        last = p.empty((coils, k, rows, length + 1))
-        flat, image, result = (v.reshape(coils * k * rows, -1) for v in (last, x, out))
-    else:
-        last = p.empty((coils, k, rows, 2, length))
-        flat, image = last.reshape(coils * k * rows, 2, length), x.reshape(-1, k, rows, n)
-        result = out.reshape(-1, k, rows, n)
-        maps = None if maps is None else maps.reshape(coils, rows, n)
-    inner = last.size // (coils * k * rows)
-
-    def enter(start: int, stop: int) -> None:
-        if p.real:
-            p.rfft(image[start:stop], flat[start:stop])
-        else:
-            p.enter(image, maps, last, start, stop)
-            p.fft(flat[start:stop], True)
-
-    def leave(start: int, stop: int) -> None:
-        if p.real:
-            p.irfft(flat[start:stop], result[start:stop])
-        else:
-            p.fft(flat[start:stop], False)
-            p.leave(last, maps, result, add, start, stop)
-
-    loop(len(flat), inner * last.itemsize, enter, False)
+    last = p.empty((coils, k, rows, *((length + 1,) if p.real else (2, length))))
+    x, out = x.reshape(-1, k, rows, n), out.reshape(-1, k, rows, n)
+    maps = None if maps is None else maps.reshape(coils, rows, n)
+    n_rows, inner = coils * k * rows, math.prod(last.shape[3:])
+    loop(n_rows, inner * last.itemsize, lambda a, b: p.rows_in(x, maps, last, a, b), False)
     steps, current = [], last
     for axis in range(len(shape) - 2, 0, -1):
         before = current.reshape(coils * k * math.prod(shape[:axis]), shape[axis], inner)
         current = p.empty((len(before), inner, 2, p.lengths[axis]))
-
-        def go(start: int, stop: int, x: Any = before, a: Any = current) -> None:
-            p.expand(x, a, 0, start, stop)
-            p.fft(a[start:stop].reshape(-1, a.shape[-1]), True)
-
-        def back(start: int, stop: int, x: Any = before, a: Any = current) -> None:
-            p.fft(a[start:stop].reshape(-1, a.shape[-1]), False)
-            p.contract(a, x, 0, start, stop)
-
         inner *= 2 * p.lengths[axis]
-        loop(len(before), inner * last.itemsize, go, False)
-        steps.append((len(before), inner * last.itemsize, back, False))
+        ways = [partial(p.middle_in, before, current), partial(p.middle_out, current, before)]
+        loop(len(before), inner * last.itemsize, ways[0], False)
+        steps.append((len(before), inner * last.itemsize, ways[1], False))
     first = current.reshape(coils * k, shape[0], inner)
-
-    def columns(start: int, stop: int) -> None:
-        a = p.empty((coils * k, stop - start, 2, p.lengths[0]))
-        p.expand(first, a, start, 0, coils * k)
-        p.fft(a.reshape(-1, a.shape[-1]), True)
-        p.multiply(a.reshape(coils, k, stop - start, -1), start)
-        p.fft(a.reshape(-1, a.shape[-1]), False)
-        p.contract(a, first, start, 0, coils * k)
-
-    loop(inner, coils * k * 2 * p.lengths[0] * last.itemsize, columns, True)
+    size = coils * k * 2 * p.lengths[0] * last.itemsize
+    loop(inner, size, lambda a, b: p.columns(first, coils, a, b), True)
     for step in reversed(steps):
         loop(*step)
-    loop(len(flat), last.itemsize * 2 * length, leave, False)
+    loop(n_rows, 2 * length * last.itemsize, lambda a, b: p.rows_out(last, maps, out, add, a, b), False)

@@ -32,14 +32,56 @@ def phase(length: int, kind: str) -> Any:
     return np.exp(-1j * np.pi * np.arange(length) / length).astype(kind)
 
 
-class Host:
+class Passes:
+    """How the passes of `Host` and `Device` are composed around a transform."""
+
+    def rows_in(self: Any, x: Any, maps: Any, a: Any, start: int, stop: int) -> None:
+        """Images ``(images, components, rows, n)`` to doubled transforms along their last axis."""
+        flat = a.reshape(-1, *a.shape[3:])[start:stop]
+        if self.real:
+            self.rfft(x.reshape(-1, x.shape[-1])[start:stop], flat)
+        else:
+            self.enter(x, maps, a, start, stop)
+            self.fft(flat, True)
+
+    def rows_out(self: Any, a: Any, maps: Any, out: Any, add: bool, start: int, stop: int) -> None:
+        """Back, combined over coils if there are maps."""
+        flat = a.reshape(-1, *a.shape[3:])[start:stop]
+        if self.real:
+            self.irfft(flat, out.reshape(-1, out.shape[-1])[start:stop])
+        else:
+            self.fft(flat, False)
+            self.leave(a, maps, out, add, start, stop)
+
+    def middle_in(self: Any, x: Any, a: Any, start: int, stop: int) -> None:
+        """``(planes, n, inner)`` to doubled transforms ``(planes, inner, 2, length)`` along n."""
+        self.expand(x, a, 0, start, stop)
+        self.fft(a[start:stop], True)
+
+    def middle_out(self: Any, a: Any, x: Any, start: int, stop: int) -> None:
+        """Back."""
+        self.fft(a[start:stop], False)
+        self.contract(a, x, 0, start, stop)
+
+    def columns(self: Any, x: Any, images: int, start: int, stop: int) -> None:
+        """Columns of ``(images * components, n, inner)`` convolved with the kernel, in place."""
+        a = self.empty((len(x), stop - start, 2, self.lengths[0]))
+        self.expand(x, a, start, 0, len(x))
+        self.fft(a, True)
+        self.multiply(a.reshape(images, -1, stop - start, 2 * self.lengths[0]), start)
+        self.fft(a, False)
+        self.contract(a, x, start, 0, len(x))
+
+
+class Host(Passes):
     """NumPy arrays: one image or coil after the other, each core its own or all of them at one."""
 
     def __init__(self, kernel: Any, real: bool, kind: str, lengths: tuple[int, ...]) -> None:
-        from .cpu import threads, toeplitz
+        from .cpu import threads, toeplitz, toeplitz_fused
 
-        self.twin, self.threads = toeplitz, threads
+        self.twin, self.threads, self.fused = toeplitz, threads, toeplitz_fused
         self.real, self.kind, self.lengths = real, kind, lengths
+        self.single = "float32" if kind == "complex64" else "float64"
         self.kernel = kernel.reshape(len(kernel), -1, 2 * lengths[0])
         self.none = np.empty((0, 0, 0), kind)
 
@@ -67,10 +109,11 @@ class Host:
 
     def all(self, n: int, size: int, work: Work, blocks: bool) -> None:
         most = max(8, HOST_BLOCK // size // 8 * 8)
-        step = min(most, max(8, math.ceil(n / (4 * self.threads.n_threads()))))
+        step = min(most, 8 * math.ceil(n / (32 * self.threads.n_threads())))
         self.threads.each(work, [(start, min(start + step, n)) for start in range(0, n, step)])
 
     def fft(self, a: Any, forward: bool) -> None:
+        """Transforms along the last axis in place, unscaled."""
         from scipy import fft
 
         done = (
@@ -115,6 +158,65 @@ class Host:
     def _phase(self, a: Any) -> Any:
         return phase(a.shape[-1], self.kind)
 
+    # where numbers fill whole vectors, a pass and its transform are one
+
+    def rows_in(self, x: Any, maps: Any, a: Any, start: int, stop: int) -> None:
+        length = self.lengths[-1]
+        mixed = maps is not None and a.shape[1] > 1
+        if self.real or mixed or not self._fits(x.shape[-1], a.size // (2 * length), length):
+            super().rows_in(x, maps, a, start, stop)
+            return
+        arrays = map(self._flat, (x, self.none if maps is None else maps, a))
+        self.fused.rows_in(*arrays, x.shape[-1], length, *self._plan(length), start, stop)
+
+    def rows_out(self, a: Any, maps: Any, out: Any, add: bool, start: int, stop: int) -> None:
+        length = self.lengths[-1]
+        mixed = maps is not None and a.shape[1] > 1
+        if self.real or mixed or not self._fits(out.shape[-1], a.size // (2 * length), length):
+            super().rows_out(a, maps, out, add, start, stop)
+            return
+        arrays = map(self._flat, (a, self.none if maps is None else maps, out))
+        self.fused.rows_out(*arrays, add, out.shape[-1], length, *self._plan(length), start, stop)
+
+    def middle_in(self, x: Any, a: Any, start: int, stop: int) -> None:
+        _, n, inner = x.shape
+        if not self._fits(inner, a.shape[-1], a.shape[-1]):
+            super().middle_in(x, a, start, stop)
+            return
+        sizes = (inner, n, a.shape[-1], *self._plan(a.shape[-1]))
+        self.fused.middle_in(self._flat(x), self._flat(a), *sizes, start, stop)
+
+    def middle_out(self, a: Any, x: Any, start: int, stop: int) -> None:
+        _, n, inner = x.shape
+        if not self._fits(inner, a.shape[-1], a.shape[-1]):
+            super().middle_out(a, x, start, stop)
+            return
+        sizes = (inner, n, a.shape[-1], *self._plan(a.shape[-1]))
+        self.fused.middle_out(self._flat(a), self._flat(x), *sizes, start, stop)
+
+    def columns(self, x: Any, images: int, start: int, stop: int) -> None:
+        length, (planes, n, inner) = self.lengths[0], x.shape
+        if planes > 1 or self.kernel.dtype.kind == "c" or not self._fits(inner, inner, length):
+            super().columns(x, images, start, stop)
+            return
+        sizes = (inner, n, length, *self._plan(length))
+        self.fused.columns(self._flat(x), self.kernel.reshape(-1), *sizes, start, stop)
+
+    def _fits(self, one: int, other: int, length: int) -> bool:
+        """Whether two sizes fill a vector, and a length has a plan of our own."""
+        from .cpu import fft
+
+        return min(one, other) >= fft.lanes(self.single) and fft.plan(length, self.single) is not None
+
+    def _plan(self, length: int) -> tuple[Any, ...]:
+        from .cpu import fft
+
+        factors, twiddles = fft.plan(length, self.single) or ()
+        return phase(length, self.kind).view(self.single), factors, twiddles
+
+    def _flat(self, a: Any) -> Any:
+        return a.reshape(-1).view(self.single)
+
 
 @functools.lru_cache(maxsize=64)
 def _device_phase(length: int, kind: str, device: int) -> Any:
@@ -131,7 +233,7 @@ def _plan(length: int, batch: int, kind: str, device: int, stream: int, thread: 
     return cufft.Plan1d(length, cufft.CUFFT_C2C if kind == "complex64" else cufft.CUFFT_Z2Z, batch)
 
 
-class Device:
+class Device(Passes):
     """CuPy arrays: many images or coils at once, the last transform in blocks that stay in cache."""
 
     def __init__(self, kernel: Any, real: bool, kind: str, lengths: tuple[int, ...]) -> None:
