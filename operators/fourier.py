@@ -139,13 +139,13 @@ class CartesianMask(Diagonal):
     shape : tuple of int
         Shape of k-space, ``(ny, nx)`` or ``(nz, ny, nx)``.
     weights : array
-        True, or a number from 0 on, where k-space is measured; broadcasts to `shape` from the right. The
+        True, or 1, where k-space is measured, or any weight; broadcasts to `shape` from the right. The
         operand ``weights``, which may be learned.
 
     Raises
     ------
     ValueError
-        If the mask does not broadcast to `shape`, or holds values below 0 or not finite.
+        If the mask does not broadcast to `shape`, or holds values that are not finite.
 
     Examples
     --------
@@ -161,7 +161,7 @@ class CartesianMask(Diagonal):
             last = mask.shape[-len(self.shape) :]  # an operand that is bound may have batch axes in front
             if any(n not in (1, m) for n, m in zip(last[::-1], self.shape[::-1], strict=False)):
                 raise ValueError(f"the mask has shape {mask.shape}, k-space {self.shape}; it must broadcast")
-            if not bool(np.all(np.isfinite(mask) & (mask >= 0))):
-                raise ValueError("the mask holds values below 0 or not finite; it must be 0, 1 or a weight")
+            if not bool(np.isfinite(mask).all()):
+                raise ValueError("the mask holds values that are not finite; it must be 0, 1 or a weight")
             if mask.dtype.kind != "f":
                 object.__setattr__(self, "weights", mask.astype(np.float32))

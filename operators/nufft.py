@@ -191,10 +191,16 @@ class NUFFT(LinearOperator):
         """Derivative along one operand. `self` is a structure with operands of the caller's graph."""
         about: NUFFT = self.structure
         xp = dispatch.namespace(x)
-        if name == "basis":
-            # the caller's real directions move a complex basis only along the real axis, as they should
-            moved = about.bind(trajectory=self.operands["trajectory"], basis=direction)
-            return moved.H(x) if adjoint else moved(x)
+        if name == "basis":  # written with the transform alone: the derivative must not move a basis again
+            K, n = about.components, len(about._samples)
+            each = replace(about, components=None, lead=(*about.lead, K)).bind(
+                trajectory=self.operands["trajectory"]
+            )
+            batch = tuple(direction.shape)[: len(direction.shape) - 1 - n]
+            mix = direction.reshape((*batch, *(1,) * len(about.lead), K, *about._samples))
+            if adjoint:
+                return each.H(xp.conj(mix) * xp.expand_dims(x, axis=-n - 1))
+            return xp.sum(mix * each(x), axis=-n - 1)
         dk = [about._spread(direction[..., axis]) for axis in range(len(about.shape))]
         r = [dispatch.match(values, x) for values in about._positions]
         if adjoint:

@@ -7,7 +7,24 @@ import math
 
 import numpy as np
 
-from rayfold.operators import FanBeam, Identity, LinearOperator, ParallelBeam, Stack, VectorBeam, Volume, XRay
+from rayfold.operators import (
+    FFT,
+    NUFFT,
+    BlockDiagonal,
+    CartesianMask,
+    CoilSensitivities,
+    FanBeam,
+    Identity,
+    LinearOperator,
+    OffResonance,
+    ParallelBeam,
+    Stack,
+    Toeplitz,
+    VectorBeam,
+    Volume,
+    XRay,
+    time_segments,
+)
 from rayfold.operators.calculus import Diagonal, Pad
 from rayfold.operators.fbp import fbp_operator
 from rayfold.operators.filters import RampFilter
@@ -110,7 +127,60 @@ COMPOSITES = {
     "FBP fan curved": lambda: fbp_operator(IMAGE, FanBeam(TURN, 15, 1.7, curved=True, **FAN))[0],
 }
 
-TABLE = PROJECTORS | SIMPLE | COMPOSITES
+
+
+def trajectory(n: int, ndim: int, seed: int = 5) -> np.ndarray:
+    """Points anywhere in k-space, one of them on its edge."""
+    k = np.random.default_rng(seed).uniform(-math.pi, math.pi, (n, ndim))
+    k[0] = -math.pi
+    return k
+
+
+def nufft(shape: tuple[int, ...] = (4, 5), n: int = 14, **options: object) -> NUFFT:
+    return NUFFT(shape, trajectory(n, len(shape)), eps=1e-14, **options)
+
+
+def maps(coils: int = 3, shape: tuple[int, ...] = (4, 5)) -> CoilSensitivities:
+    return CoilSensitivities(phases((coils, *shape)))
+
+
+def lines() -> CartesianMask:
+    return CartesianMask((4, 5), np.array([1, 0, 1, 1])[:, None])
+
+
+FIELD_MAP = np.linspace(-40.0, 40.0, 20).reshape(4, 5)
+TIMES = np.linspace(0.0, 8.0, 14)
+
+
+def off_resonant() -> LinearOperator:
+    found = time_segments(TIMES, FIELD_MAP, n_segments=3)
+    return nufft(basis=found.basis) @ OffResonance(FIELD_MAP, tuple(found.centres))
+
+
+FOURIER = {
+    "FFT": lambda: FFT((4, 5)),
+    "FFT of one axis": lambda: FFT((3, 4, 2), axes=(-2,)),
+    "k-space lines": lines,
+    "NUFFT": nufft,
+    "NUFFT of one axis": lambda: nufft((7,)),
+    "NUFFT in 3D": lambda: nufft((3, 4, 3)),
+    "NUFFT, shots": lambda: NUFFT((4, 5), trajectory(14, 2).reshape(2, 7, 2), eps=1e-14),
+    "NUFFT, gridding": lambda: nufft(engine="gridding"),
+    "NUFFT, basis": lambda: nufft(basis=phases((2, 14))),
+    "Toeplitz": lambda: Toeplitz.of(nufft(), weights((14,)) ** 2),
+    "Toeplitz, basis": lambda: nufft(basis=phases((2, 14))).gram,
+    "SENSE": lambda: lines() @ FFT((4, 5)) @ maps(),
+    "SENSE, two sets": lambda: FFT((4, 5)) @ CoilSensitivities(phases((3, 2, 4, 5)), sets=True),
+    "SENSE, radial": lambda: nufft() @ maps(),
+    "SENSE, subspace": lambda: (
+        nufft(basis=phases((2, 14))) @ CoilSensitivities(phases((3, 4, 5)), components=2)
+    ),
+    "off-resonance": off_resonant,
+    "stack of stars": lambda: nufft() @ FFT((3, 4, 5), axes=(-3,)),
+    "frames": lambda: BlockDiagonal((nufft(), NUFFT((4, 5), trajectory(14, 2, 6), eps=1e-14))),
+}
+
+TABLE = PROJECTORS | SIMPLE | COMPOSITES | FOURIER
 FEW = [
     "parallel",
     "fan curved",
