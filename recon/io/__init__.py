@@ -8,9 +8,14 @@ from typing import Any
 # Not lazy: a later import of the submodule would otherwise put the module in the place of the function.
 from rayfold.recon.io.load import load
 
-__all__ = ["load", "read_scan", "save", "write_scan"]
+__all__ = ["load", "read_scan", "save", "write_kspace", "write_scan"]
 
-_HOME = {"save": "writers", "write_scan": "rayfold_h5", "read_scan": "rayfold_h5"}
+_HOME = {
+    "save": "writers",
+    "write_kspace": "kspace_writers",
+    "write_scan": "rayfold_h5",
+    "read_scan": "rayfold_h5",
+}
 
 
 def __getattr__(name: str) -> Any:

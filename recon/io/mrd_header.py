@@ -33,6 +33,8 @@ class MrdHeader:
         In T.
     noise_bandwidth : float
         Relative receiver noise bandwidth, 1 where not stated.
+    vendor : str
+        Maker of the scanner, in lower case.
     readout : dict of str to float
         Numbers of the trajectory description (times of an EPI readout in microseconds).
     """
@@ -47,6 +49,7 @@ class MrdHeader:
     echo_times: tuple[float, ...] = ()
     field_strength: float | None = None
     noise_bandwidth: float = 1.0
+    vendor: str = ""
     readout: dict[str, float] = field(default_factory=dict)
 
 
@@ -104,6 +107,7 @@ def parse_mrd_header(text: str | bytes) -> MrdHeader:
         echo_times=tuple(_number(te, ".", 0) for te in root.findall("sequenceParameters/TE")),
         field_strength=strength or None,
         noise_bandwidth=_number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth", 1.0),
+        vendor=(root.findtext("acquisitionSystemInformation/systemVendor") or "").strip().lower(),
         readout=_readout(encoding),
     )
 

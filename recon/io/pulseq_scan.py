@@ -20,6 +20,7 @@ from rayfold.recon.kspace import KSpace
 
 Array = npt.NDArray[Any]
 ON_GRID = 0.05  # cycles per field of view that a Cartesian line may lie beside its place
+ALIKE = 0.01  # steps that readouts of one pattern may differ
 MOST_PATTERNS = 64  # different readouts that are still regridded one by one
 
 
@@ -39,7 +40,7 @@ def pulseq_scan(
     sequence : PulseqReadouts
         What was run; see `rayfold.recon.io.read_pulseq`.
     facts : mapping
-        Further fields of `KSpace`; orientation, as "direction" of the sequence's x, y, z.
+        Further fields of `KSpace`.
     reference : ndarray, like `samples`, optional
         The same sequence without phase encoding, for the ghosts of an EPI.
 
@@ -100,8 +101,6 @@ def _turned(facts: Mapping[str, Any], order: list[int]) -> dict[str, Any]:
             *made.get("notes", ()),
             f"image x, y, z are {', '.join(names[a] for a in order)} of the sequence",
         )
-        if made.get("direction") is not None:
-            made["direction"] = made["direction"][:, order]
     return made
 
 
@@ -137,7 +136,7 @@ def _on_grid(
 ) -> KSpace:
     step = float(np.median(np.diff(found.kx, axis=1)))
     even = np.abs(np.diff(found.kx, axis=1) / step - 1).max() < 0.01
-    alike = np.abs(found.kx - found.kx[:1]).max() < ON_GRID * step
+    alike = np.abs(found.kx - found.kx[:1]).max() < ALIKE * step
     notes = list(facts.get("notes", ()))
     if even and alike:
         nx, start, offset = _even(found.kx[0] / step)
@@ -148,10 +147,10 @@ def _on_grid(
         fov_x, matrices = extent[0] / step, None
     else:
         nx, start, fov_x = 2 * int(np.ceil(np.abs(found.kx).max() - ON_GRID)), 0, extent[0]
-        patterns, which = np.unique(found.kx.round(2), axis=0, return_inverse=True)
-        if len(patterns) > MOST_PATTERNS:
+        _, first, which = np.unique(found.kx.round(2), axis=0, return_index=True, return_inverse=True)
+        if len(first) > MOST_PATTERNS:
             return _off_grid(samples, sequence, facts)
-        matrices = [regridding(pattern, nx).astype(np.complex64) for pattern in patterns]
+        matrices = [regridding(found.kx[k], nx).astype(np.complex64) for k in first]
         notes.append(REGRIDDED)
 
     def ready(block: Array) -> Array:

@@ -129,6 +129,9 @@ class _Table:
         kept_mm = tuple(reversed(header.recon_mm))[-ndim:]
         axes = np.stack([first[f"{of}_dir"] for of in ("read", "phase", "slice")], axis=1).astype(float)
         oriented = bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-3))
+        if "siemens" in header.vendor:
+            # its directions belong to the other sign of the transform: encoded axes run backwards
+            axes[:, :ndim] *= -1
         dwell = float(first["sample_time_us"]) / 1000
         return {
             "crop": oversampling(grid, encoded_mm, kept, kept_mm),

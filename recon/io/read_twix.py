@@ -40,6 +40,8 @@ OTHER = (
     "SLICE_ACCEL_PHASCOR",
 )
 EMBEDDED = 2  # calibration lines within the image's own train of echoes
+# what the protocol of a Pulseq scan states without meaning it: the sequence sets it, and the axes
+UNKNOWN = dict.fromkeys(("dwell", "echo_times", "direction", "origin"))
 RECEIVER_PASSES = 0.793  # part of a noise scan's bandwidth that the vendor's receiver passes
 
 
@@ -95,7 +97,7 @@ def _with_sequence(path: Path, scan: Measurement, beside: Path, reference: str |
 
     plan = read_pulseq(beside)
     image = _largest(scan)
-    facts = _facts(path, scan, image)
+    facts = _facts(path, scan, image) | UNKNOWN
     spare = None if reference is None else _largest(_measurements(Path(reference))[-1]).samples
     if spare is not None and spare.shape != image.samples.shape:
         raise InconsistentInput(
@@ -125,7 +127,7 @@ def _by_counters(path: Path, measurements: list[Measurement]) -> KSpace:
     samples = image.samples.shape[-1]
     if _is_pulseq(scan):
         notes.append("a Pulseq scan without its .seq: lines are taken in the order of their counter")
-        facts |= {"dwell": None, "echo_times": None, "slice_thickness": None}
+        facts |= UNKNOWN | {"slice_thickness": None}
         nx, start, regrid = samples, 0, None
     else:
         nx, start = _readout(image, 2 * int(_number(yaps, "sKSpace", "lBaseResolution")))
@@ -134,6 +136,8 @@ def _by_counters(path: Path, measurements: list[Measurement]) -> KSpace:
     grid = (nz, ny, nx) if nz > 1 else (ny, nx)
     if nz > 1:
         facts["slice_thickness"] = None
+        if facts["direction"] is not None:
+            facts["direction"] = facts["direction"] * (1, 1, -1)  # an encoded axis like the others
     rank = slice_ranks(image.counter("Sli"), _positions_mm(image), facts)
     noise = _noise(measurements, image, facts, notes)
     shift_y, shift_z = int(ky[0] - lines_y[0]), int(kz[0] - lines_z[0])

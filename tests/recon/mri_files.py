@@ -27,7 +27,7 @@ def coil_images(rng, *shape: int) -> np.ndarray:
 
 
 def mrd_xml(
-    nx, ny, nz=1, *, recon_x=None, trajectory="cartesian", calibration="", limits=True, extra=""
+    nx, ny, nz=1, *, recon_x=None, trajectory="cartesian", calibration="", limits=True, extra="", vendor=""
 ) -> str:
     recon_x = recon_x or nx
 
@@ -47,7 +47,8 @@ def mrd_xml(
         f"<studyInformation><studyDate>{MARK}</studyDate><studyDescription>{MARK}</studyDescription>"
         f"<accessionNumber>{MARK}</accessionNumber></studyInformation>"
         f"<measurementInformation><protocolName>{MARK}</protocolName></measurementInformation>"
-        "<acquisitionSystemInformation><systemFieldStrength_T>1.5</systemFieldStrength_T>"
+        f"<acquisitionSystemInformation><systemVendor>{vendor}</systemVendor>"
+        "<systemFieldStrength_T>1.5</systemFieldStrength_T>"
         "<relativeReceiverNoiseBandwidth>0.5</relativeReceiverNoiseBandwidth>"
         f"<institutionName>{MARK}</institutionName><stationName>{MARK}</stationName>"
         "</acquisitionSystemInformation>"

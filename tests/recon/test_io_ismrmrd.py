@@ -66,6 +66,20 @@ def test_slices_are_put_in_order_of_place(tmp_path, rng):
     assert np.array_equal(scan.direction, np.eye(3))
 
 
+@pytest.mark.parametrize(("nz", "signs"), [(1, (-1, -1, 1)), (2, (-1, -1, -1))])
+def test_encoded_axes_of_siemens_run_backwards(tmp_path, rng, nz, signs):
+    """Its directions are meant for a forward transform; pull request 833 of MRpro found the same."""
+    y = coil_images(rng, 1, nz, 4, 4)
+    about = {"read_dir": (0, 1, 0), "phase_dir": (1, 0, 0), "slice_dir": (0, 0, 1), "position": (1, 2, 3)}
+    places = [(z, k) for z in range(nz) for k in range(4)]
+    readouts = [line(y[:, z, k], k, (), about, kspace_encode_step_2=z) for z, k in places]
+    scan = load(write_mrd(tmp_path / "a.h5", mrd_xml(4, 4, nz, vendor="SIEMENS"), readouts))
+    assert np.array_equal(scan.direction, np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]]) * signs)
+    assert scan.origin == (1.0, 2.0, 3.0)
+    plain = load(write_mrd(tmp_path / "b.h5", mrd_xml(4, 4, nz, vendor="Philips"), readouts))
+    assert np.array_equal(plain.direction, [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+
+
 def test_undersampled_partial_fourier_and_asymmetric_echo(tmp_path, rng):
     """The limits' centre lies at n // 2; a short readout is placed by its centre sample."""
     y = coil_images(rng, 2, 6, 8)

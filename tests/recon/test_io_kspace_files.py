@@ -10,10 +10,9 @@ from tests.recon.mri_files import coil_images, fft, mrd_xml, samples_at
 
 from rayfold.recon.data import Scan
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
-from rayfold.recon.io import load
+from rayfold.recon.io import load, write_kspace
 from rayfold.recon.io.cfl import read_cfl_array
 from rayfold.recon.io.regrid import regridding, trapezoid_positions
-from rayfold.recon.io.write_kspace import write_kspace
 from rayfold.recon.kspace import KSpace
 
 CT = {"span_deg": 180, "kind": "attenuation"}

@@ -22,8 +22,7 @@ from tests.recon.mri_files import (
     write_twix,
 )
 
-from rayfold.recon.io import load
-from rayfold.recon.io.write_kspace import write_kspace
+from rayfold.recon.io import load, write_kspace
 from rayfold.recon.provenance import provenance
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "mri"

@@ -78,14 +78,13 @@ def test_partial_fourier_and_asymmetric_echo(tmp_path, rng):
 
 def test_three_dimensions_with_oversampling(tmp_path, rng):
     y = coil_images(rng, 1, 6, 4, 16)
-    blocks = [
-        twix_block(y[:, z, k], {"Lin": k, "Par": z}, centre=(8, 2, 3)) for z in range(6) for k in range(4)
-    ]
+    places = [(z, k) for z in range(6) for k in range(4)]
+    blocks = [twix_block(y[:, z, k], {"Lin": k, "Par": z}, centre=(8, 2, 3)) for z, k in places]
     scan = load(written(tmp_path / "a.dat", blocks, sKSpace__dSliceOversamplingForDialog=0.5))
     assert scan.axes == ("coil", "kz", "ky", "kx") and np.array_equal(scan.data, y)
-    assert (
-        scan.crop == (4, 4, 8) and scan.field_of_view == (6.0, 200.0, 400.0) and scan.slice_thickness is None
-    )
+    assert scan.crop == (4, 4, 8) and scan.field_of_view == (6.0, 200.0, 400.0)
+    assert scan.slice_thickness is None
+    assert np.allclose(scan.direction, [[1, 0, 0], [0, -1, 0], [0, 0, -1]], atol=1e-6)
 
 
 def test_noise_scan_of_an_earlier_measurement(tmp_path, rng):
@@ -240,6 +239,7 @@ def test_without_its_sequence_the_counter_counts(tmp_path, rng):
     y = coil_images(rng, 2, 8, 16)
     scan = load(measured(tmp_path / "a.dat", y, None))
     assert np.array_equal(scan.data, y) and scan.crop is None and "without its .seq" in scan.notes[0]
+    assert scan.direction is None and scan.echo_times is None
 
 
 # --- bad input ---
