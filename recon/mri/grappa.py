@@ -9,8 +9,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.operators.dispatch import is_traced, library, match, namespace
+from rayfold.operators.dispatch import is_traced, match, namespace
 from rayfold.recon.mri.calibration_region import calibration_region
+from rayfold.recon.mri.grappa_weights import least_squares
 from rayfold.recon.mri.sampling_patterns import (
     Pattern,
     accelerations,
@@ -20,7 +21,6 @@ from rayfold.recon.mri.sampling_patterns import (
 )
 
 Array = Any
-BYTES = 1 << 28  # of calibration samples held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class Grappa:
         block = namespace(calibration).moveaxis(calibration, readout, -1)
         reach = _reach(lines, steps, tuple(block.shape[-ndim:-1]))
         found = patterns(measured, reach, steps)
-        weights = tuple(_weights(block, p.offsets, width, regularisation) for p in found)
+        weights = tuple(least_squares(block, p.offsets, width, regularisation) for p in found)
         return cls(measured, columns, found, weights, readout)
 
     @property
@@ -172,13 +172,12 @@ class Grappa:
         xp, nx = namespace(padded), self.columns.size
         near = neighbours(pattern, self.lines.shape)
         lead, coils = tuple(padded.shape[:-3]), padded.shape[-3]
-        total = None
+        total: Array = 0.0
         for s in range(near.shape[1]):
             source = xp.take(padded, _index(near[:, s], padded), axis=-2)
             for j in range(weights.shape[-2]):
                 flat = xp.reshape(source[..., j : j + nx], (*lead, coils, near.shape[0] * nx))
-                term = weights[..., s, j, :] @ flat
-                total = term if total is None else total + term
+                total = total + weights[..., s, j, :] @ flat
         total = xp.reshape(total, (*total.shape[:-1], near.shape[0], nx))
         return total if self.columns.all() else total * match(self.columns.astype(np.float32), padded)
 
@@ -229,6 +228,12 @@ def grappa(
     ValueError
         If there is no fully sampled block, it is too small for the kernels, or shapes and coils do not fit.
 
+    Notes
+    -----
+    A regular pattern needs one kernel for each place between its lines. An irregular one needs a kernel for
+    each arrangement of neighbours that occurs, which for random points in two accelerated axes are thousands:
+    iterative methods suit those better.
+
     References
     ----------
     M. A. Griswold et al., Magn. Reson. Med. 47 (2002) 1202.
@@ -270,53 +275,6 @@ def _mask(sampled: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool
         raise ValueError(
             f"sampled has shape {mask.shape}, k-space {shape}; it must broadcast to k-space"
         ) from None
-
-
-def _weights(block: Array, offsets: npt.NDArray[Any], width: int, regularisation: float) -> Array:
-    """Regularised least squares for one pattern: weights ``(..., coils, sources, width, coils)``."""
-    xp = namespace(block)
-    if library(type(block)) != "jax":  # the normal matrix squares what is small, so it is made in double
-        block = xp.astype(block, xp.complex128)
-    coils, sizes = int(block.shape[-offsets.shape[1] - 2]), block.shape[-offsets.shape[1] - 1 :]
-    low, high = np.minimum(offsets.min(axis=0), 0), np.maximum(offsets.max(axis=0), 0)
-    counts = [int(n - (b - a)) for n, a, b in zip(sizes[:-1], low, high, strict=True)]
-    nx, n = int(sizes[-1]) - width + 1, coils * len(offsets) * width
-    if min(*counts, nx) < 1 or math.prod(counts) * nx < n:
-        have, need = " x ".join(map(str, sizes)), " x ".join(map(str, [*(high - low + 1), width]))
-        raise ValueError(
-            f"the calibration block is {have}, a kernel spans {need} and has {n} weights; "
-            "measure more calibration lines, or take fewer lines per kernel"
-        )
-    gram, right = None, None
-    chunk = max(1, BYTES // (16 * n * math.prod(counts)))
-    for start in range(0, nx, chunk):
-        many = min(chunk, nx - start)
-
-        def shifted(place: npt.NDArray[Any], j: int, start: int = start, many: int = many) -> Array:
-            cut = [slice(int(p), int(p) + c) for p, c in zip(place - low, counts, strict=True)]
-            part = block[(..., *cut, slice(start + j, start + j + many))]
-            return xp.reshape(part, (*part.shape[: -len(sizes)], math.prod(counts) * many))
-
-        sources = xp.concat([shifted(place, j) for place in offsets for j in range(width)], axis=-2)
-        target = shifted(np.zeros_like(low), width // 2)
-        conjugate = xp.matrix_transpose(xp.conj(sources))
-        gram = sources @ conjugate if gram is None else gram + sources @ conjugate
-        right = target @ conjugate if right is None else right + target @ conjugate
-    ridge = _largest(gram) * max(regularisation**2, n * float(xp.finfo(gram.dtype).eps))
-    eye = match(np.eye(n), gram)
-    ridge = xp.where(ridge > 0, ridge, xp.ones_like(ridge))  # a block of zeros gives weights of zero
-    solved = xp.linalg.solve(gram + ridge[..., None, None] * eye, xp.matrix_transpose(xp.conj(right)))
-    weights = xp.conj(xp.matrix_transpose(solved))
-    return xp.reshape(weights, (*weights.shape[:-1], len(offsets), width, coils))
-
-
-def _largest(gram: Array) -> Array:
-    """Largest eigenvalue of Hermitian matrices: the norm of order 4 of all of them, a little above it."""
-    xp = namespace(gram)
-    size = xp.sqrt(xp.sum(abs(gram) ** 2, axis=(-2, -1)))
-    scale = xp.where(size > 0, size, xp.ones_like(size))
-    unit = gram / scale[..., None, None]
-    return scale * xp.sum(abs(unit @ unit) ** 2, axis=(-2, -1)) ** 0.25
 
 
 def _index(index: npt.NDArray[Any], x: Array) -> Array:

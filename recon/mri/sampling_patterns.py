@@ -66,7 +66,8 @@ def lines_and_columns(sampled: npt.ArrayLike, shape: tuple[int, ...]) -> tuple[A
         ) from None
     if not mask.any():
         raise ValueError("sampled marks nothing as measured; give the mask of the scan")
-    lines, columns = mask.any(axis=-1), mask.reshape(-1, shape[-1]).any(axis=0)
+    lines: Array = np.any(mask, axis=-1)
+    columns: Array = np.any(mask.reshape(-1, shape[-1]), axis=0)
     if not np.array_equal(mask, lines[..., None] & columns):
         raise ValueError("some lines are measured in part only; GRAPPA needs whole lines along the readout")
     return lines, columns
@@ -115,28 +116,39 @@ def lattice(lines: Array, steps: tuple[int, ...]) -> Array | None:
     >>> lattice(np.array([0, 1, 0, 0, 1, 1, 1, 1, 0], bool), (3,))[9:18].astype(int)
     array([0, 1, 0, 0, 1, 0, 0, 1, 0])
     """
-    shape = lines.shape
     solid = _opened(lines, tuple(3 if s > 1 else 1 for s in steps))
-    first = np.argwhere(lines)[0]
-    at = np.ogrid[tuple(slice(-n - f, 2 * n - f) for n, f in zip(shape, first.tolist(), strict=True))]
-    inside = tuple(slice(n, 2 * n) for n in shape)
+    alone = lines & ~solid
+    first = tuple(np.argwhere(lines)[0].tolist())
     cells = sorted(product(*(range(1, s + 1) for s in steps)), key=math.prod, reverse=True)
-    for *across, step in cells:  # the largest first: denser lattices hold it too
-        for shear in range(step if across else 1):
-            found = (at[-1] - (shear * (at[0] // across[0]) if across else 0)) % step == 0
-            if across:
-                found = found & (at[0] % across[0] == 0)
-            part = found[inside]
-            if not (lines & ~part & ~solid).any() and not _holes(lines, part):
-                return np.asarray(found)
+    for cell in cells:  # the largest first: denser lattices hold it too
+        if math.prod(cell) * alone.sum() > 2 * lines.size:
+            continue  # it has too few points
+        for shear in range(cell[-1] if len(cell) > 1 else 1):
+            part = _points(lines.shape, first, cell, shear, 0)
+            if not (alone & ~part).any() and not _holes(lines, part):
+                return _points(lines.shape, first, cell, shear, 1)
     return None
+
+
+def _points(
+    shape: tuple[int, ...], first: tuple[int, ...], cell: tuple[int, ...], shear: int, beyond: int
+) -> Array:
+    """A lattice through `first`, on the grid and so many times its size on every side."""
+    at = np.ogrid[
+        tuple(slice(-beyond * n - f, (1 + beyond) * n - f) for n, f in zip(shape, first, strict=True))
+    ]
+    shift = shear * (at[0] // cell[0]) if len(cell) > 1 else 0
+    found = (at[-1] - shift) % cell[-1] == 0
+    for places, step in zip(at[:-1], cell[:-1], strict=True):
+        found = found & (places % step == 0)
+    return np.asarray(found)
 
 
 def _opened(mask: Array, size: tuple[int, ...]) -> Array:
     """Points of all boxes of this size that are wholly in the mask."""
     reach = tuple(n // 2 for n in size)
     core = _windows(np.pad(mask, [(r, r) for r in reach]), reach)
-    core = core.all(axis=tuple(range(mask.ndim, 2 * mask.ndim)))
+    core = np.asarray(core.all(axis=tuple(range(mask.ndim, 2 * mask.ndim))))
     wide = _windows(np.pad(core, [(r, r) for r in reach]), reach)
     return np.asarray(wide.any(axis=tuple(range(mask.ndim, 2 * mask.ndim))))
 

@@ -104,6 +104,18 @@ def test_torch_gradient():
     assert np.allclose(mend(data, reference).detach().numpy(), same)
 
 
+def test_jax_gives_the_same():
+    jax = pytest.importorskip("jax")
+    reference, back = navigator(0.5, 0.05)
+    bad = ghosted(FULL, BACK, 0.5, 0.05).astype(np.complex64)
+    phase = ghost_phase(jax.numpy.asarray(reference.astype(np.complex64)), back)
+    found = correct_ghost(jax.numpy.asarray(bad), BACK, phase)
+    assert isinstance(found, jax.Array)
+    assert nrmse(np.asarray(found), correct_ghost(bad, BACK, ghost_phase(reference, back))) < 1e-5
+    even = 2 * np.pi * (np.arange(40) - 20) / 40
+    assert nrmse(np.asarray(regrid_readout(found, even, 40)), np.asarray(found)) < 1e-5
+
+
 @pytest.mark.parametrize("nx", [40, 39])
 def test_ramp_sampling(nx):
     """Lines measured to and fro, dense on the ramps, against the exact sum over the object."""

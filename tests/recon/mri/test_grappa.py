@@ -122,6 +122,10 @@ def test_separate_calibration():
     where = (abs(np.arange(64) - 32) < 12)[:, None]
     grid = grappa(FULL * mask, mask, FULL * where, calibration_sampled=where)
     assert nrmse(small, FULL) < 0.02
+    # one calibration for a series
+    series = grappa(np.stack([FULL, 2 * FULL])[:, None] * mask, mask, FULL[:, 20:44])
+    assert np.allclose(series[0, 0], small)
+    assert np.allclose(series[1, 0], 2 * small)
     assert nrmse(grid, FULL) < 0.02
 
 

@@ -98,6 +98,13 @@ def test_torch_gradient(method):
     assert np.allclose(method(data, run).detach().numpy(), method(data.detach().numpy(), run))
 
 
+@pytest.mark.parametrize("method", [homodyne, pocs])
+def test_jax_gives_the_same(method):
+    jax = pytest.importorskip("jax")
+    data, run = fft(IMAGE).astype(np.complex64), first(0.7)
+    assert nrmse(np.asarray(method(jax.numpy.asarray(data), run)), method(data, run)) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
