@@ -119,8 +119,11 @@ def mri(results: dict[str, Any]) -> str:
         "| | forward | adjoint | gram | SENSE gram |",
         "|---|---|---|---|---|",
     ]
-    names = dict.fromkeys(name for column in columns for name in race[column])
-    for name in names:
+    last = race["sense gram"]
+    names = {name for column in columns for name in race[column]}
+    for name in sorted(
+        names, key=lambda name: (name != "rayfold", name in last and last[name]["best"], name)
+    ):
         cells = []
         for column in columns:
             row = race[column].get(name)
@@ -128,9 +131,8 @@ def mri(results: dict[str, Any]) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += [
         "",
-        "SENSE takes one image through the coil maps and back; the other columns take fifteen coil images. "
-        "mri-nufft's gram is its",
-        "adjoint after its forward step; MIRTorch's maps are part of its operators.",
+        "SENSE takes one image through the coil maps and back; the other columns take fifteen coil images.",
+        "mri-nufft's gram is its adjoint after its forward step; MIRTorch has the maps in its operators.",
     ]
     if "parallel-beam CT" in results:
         part = results["parallel-beam CT"]
