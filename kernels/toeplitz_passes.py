@@ -77,13 +77,16 @@ class Host(Passes):
     """NumPy arrays: one image or coil after the other, each core its own or all of them at one."""
 
     def __init__(self, kernel: Any, real: bool, kind: str, lengths: tuple[int, ...]) -> None:
-        from .cpu import threads, toeplitz, toeplitz_fused
+        from .cpu import fft, threads, toeplitz, toeplitz_fused
 
         self.twin, self.threads, self.fused = toeplitz, threads, toeplitz_fused
         self.real, self.kind, self.lengths = real, kind, lengths
         self.single = "float32" if kind == "complex64" else "float64"
         self.kernel = kernel.reshape(len(kernel), -1, 2 * lengths[0])
         self.none = np.empty((0, 0, 0), kind)
+        # fused passes go through the cache in groups of their own
+        planned = all(fft.plan(length, self.single) for length in lengths)
+        self.whole = len(kernel) == 1 and kernel.dtype.kind == "f" and planned
 
     def empty(self, shape: tuple[int, ...]) -> Any:
         return np.empty(shape, self.kind)
@@ -103,12 +106,12 @@ class Host(Passes):
             work(i, i + 1, self.all, 0)
 
     def one(self, n: int, size: int, work: Work, blocks: bool) -> None:
-        step = max(8, HOST_BLOCK // size // 8 * 8)
+        step = n if self.whole else max(8, HOST_BLOCK // size // 8 * 8)
         for start in range(0, n, step):
             work(start, min(start + step, n))
 
     def all(self, n: int, size: int, work: Work, blocks: bool) -> None:
-        most = max(8, HOST_BLOCK // size // 8 * 8)
+        most = n if self.whole else max(8, HOST_BLOCK // size // 8 * 8)
         step = min(most, 8 * math.ceil(n / (32 * self.threads.n_threads())))
         self.threads.each(work, [(start, min(start + step, n)) for start in range(0, n, step)])
 

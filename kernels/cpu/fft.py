@@ -199,18 +199,19 @@ _two, _three, _four, _five = (_butterfly(r) for r in (2, 3, 4, 5))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def split(typingctx: Any, x: Any, at: Any, a: Any, line: Any, w: Any, k: Any) -> Any:
-    """Complex numbers of neighbouring columns at ``x[at]``, times ``w[k]``, to a line of `a`."""
+def split(typingctx: Any, x: Any, at: Any, a: Any, b: Any, line: Any, w: Any, k: Any) -> Any:
+    """Complex numbers of columns from ``x[at]`` on to a line of `a`, and times ``w[k]`` to one of `b`."""
     dtype = x.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         v = _Lines(context, builder, dtype)
-        source, target, table = (v.data(signature.args[p], args[p]) for p in (0, 2, 4))
-        value = v.times(v.apart(v.load(source, args[1], 2 * v.n)), v.twiddle(table, args[5]))
-        v.store_line(value, target, args[3])
+        source, even, odd, table = (v.data(signature.args[p], args[p]) for p in (0, 2, 3, 5))
+        value = v.apart(v.load(source, args[1], 2 * v.n))
+        v.store_line(value, even, args[4])
+        v.store_line(v.times(value, v.twiddle(table, args[6])), odd, args[4])
         return context.get_dummy_value()
 
-    return types.void(x, types.intp, a, types.intp, w, types.intp), codegen
+    return types.void(x, types.intp, a, b, types.intp, w, types.intp), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -226,6 +227,20 @@ def join(typingctx: Any, a: Any, b: Any, line: Any, x: Any, at: Any, w: Any, k: 
         return context.get_dummy_value()
 
     return types.void(a, b, types.intp, x, types.intp, w, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def put(typingctx: Any, a: Any, line: Any, x: Any, at: Any) -> Any:
+    """A line of `a` to columns from ``x[at]`` on."""
+    dtype = x.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        v = _Lines(context, builder, dtype)
+        source, target = (v.data(signature.args[p], args[p]) for p in (0, 2))
+        v.store(v.together(v.load_line(source, args[1])), target, args[3])
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, x, types.intp), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -248,25 +263,59 @@ def scale(typingctx: Any, a: Any, line: Any, kernel: Any, at: Any, step: Any) ->
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def turn_in(typingctx: Any, x: Any, at: Any, step: Any, a: Any, line: Any, w: Any, k: Any, move: Any) -> Any:
-    """A square of numbers, rows at ``x[at + row * step]``, to lines of `a`, times ``w[k + n * move]``."""
+def scale_square(typingctx: Any, a: Any, line: Any, kernel: Any, at: Any, step: Any) -> Any:
+    """As many lines of `a` as there are columns times ``kernel[at + column * step + n]``."""
+    dtype = a.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        v = _Lines(context, builder, dtype)
+        target, table = (v.data(signature.args[p], args[p]) for p in (0, 2))
+        _, line_, _, at_, step_ = args
+        rows = []
+        for _n in range(v.n):
+            rows.append(v.load(table, at_))
+            at_ = builder.add(at_, step_)
+        for weight in v.turned(rows):
+            v.store_line([builder.fmul(weight, part) for part in v.load_line(target, line_)], target, line_)
+            line_ = builder.add(line_, ir.Constant(line_.type, 1))
+        return context.get_dummy_value()
+
+    return types.void(a, types.intp, kernel, types.intp, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def turn_in(typingctx: Any, x: Any, at: Any, step: Any, a: Any, line: Any) -> Any:
+    """A square of numbers, rows at ``x[at + row * step]``, to lines of `a`."""
     dtype = x.dtype
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         v = _Lines(context, builder, dtype)
-        source, target, table = (v.data(signature.args[p], args[p]) for p in (0, 3, 5))
-        _, at_, step_, _, line_, _, k_, move_ = args
+        source, target = (v.data(signature.args[p], args[p]) for p in (0, 3))
+        _, at_, step_, _, line_ = args
         rows = []
         for _n in range(v.n):
             rows.append(v.apart(v.load(source, at_, 2 * v.n)))
             at_ = builder.add(at_, step_)
-        for re, im in zip(*(v.turned([row[part] for row in rows]) for part in (0, 1)), strict=True):
-            v.store_line(v.times((re, im), v.twiddle(table, k_)), target, line_)
-            line_, k_ = builder.add(line_, ir.Constant(line_.type, 1)), builder.add(k_, move_)
+        for pair in zip(*(v.turned([row[part] for row in rows]) for part in (0, 1)), strict=True):
+            v.store_line(pair, target, line_)
+            line_ = builder.add(line_, ir.Constant(line_.type, 1))
         return context.get_dummy_value()
 
-    whole = types.intp
-    return types.void(x, whole, whole, a, whole, w, whole, whole), codegen
+    return types.void(x, types.intp, types.intp, a, types.intp), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def turn(typingctx: Any, a: Any, b: Any, line: Any, w: Any, k: Any) -> Any:
+    """A line of `a` times ``w[k]`` to that of `b`."""
+    dtype = a.dtype
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        v = _Lines(context, builder, dtype)
+        source, target, table = (v.data(signature.args[p], args[p]) for p in (0, 1, 3))
+        v.store_line(v.times(v.load_line(source, args[2]), v.twiddle(table, args[4])), target, args[2])
+        return context.get_dummy_value()
+
+    return types.void(a, b, types.intp, w, types.intp), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -2,6 +2,7 @@
 
 Used for one component, a real kernel and lengths without factors beyond 5. Lines and columns are those of
 `fft`; a group of columns (or rows) goes through both halves of the doubled transform while it is in cache.
+The last group of an axis overlaps the one before it: what both compute is the same.
 """
 
 from __future__ import annotations
@@ -11,10 +12,28 @@ from typing import Any
 import numba
 import numpy as np
 
-from .fft import combine, join, scale, split, transform, turn_in, turn_out
+from .fft import combine, join, put, scale, scale_square, split, transform, turn, turn_in, turn_out
 
 Array = np.ndarray[Any, Any]
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_jit  # type: ignore[untyped-decorator]
+def _store(a: Array, out: Array, at: int, length: int, step: int) -> None:
+    """Lines of `a` to rows of `out`."""
+    wide = 32 // out.itemsize
+    for i in range(0, length, wide):
+        first = min(i, length - wide)
+        turn_out(a, first, out, at + 2 * first, step)
+
+
+@_jit  # type: ignore[untyped-decorator]
+def _fetch(x: Array, at: int, length: int, step: int, a: Array) -> None:
+    """Rows of `x` to lines of `a`."""
+    wide = 32 // x.itemsize
+    for i in range(0, length, wide):
+        first = min(i, length - wide)
+        turn_in(x, at + 2 * first, step, a, first)
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -24,7 +43,8 @@ def rows_in(
 ) -> None:  # fmt: skip
     """Doubled transforms of rows: `x` (rows, n), times `maps` if there are any, to `a` (rows, 2, length)."""
     wide = 32 // x.itemsize
-    u, v = np.empty(2 * wide * length, x.dtype), np.empty(2 * wide * length, x.dtype)
+    size = 2 * wide * length
+    u, v, odd = np.empty(size, x.dtype), np.empty(size, x.dtype), np.empty(size, x.dtype)
     seen = np.empty(2 * wide * n, x.dtype)
     for first in range(start, stop, wide):
         row = min(first, stop - wide)
@@ -35,16 +55,32 @@ def rows_in(
                 s, t = maps[at + 2 * i], maps[at + 2 * i + 1]
                 seen[2 * i], seen[2 * i + 1] = re * s - im * t, re * t + im * s
             source, at = seen, 0
-        for parity in range(2):
-            for i in range(0, n, wide):
-                i = min(i, n - wide)
-                turn_in(source, at + 2 * i, 2 * n, u, i, phase, i * parity, parity)
-            u[2 * wide * n :] = 0
-            there = transform(u, v, factors, twiddles, length, 0)
-            done = v if there else u
-            for i in range(0, length, wide):
-                i = min(i, length - wide)
-                turn_out(done, i, a, 2 * ((2 * row + parity) * length + i), 4 * length)
+        _fetch(source, at, n, 2 * n, u)
+        for i in range(n):
+            turn(u, odd, i, phase, i)
+        u[2 * wide * n :] = 0
+        odd[2 * wide * n :] = 0
+        there = transform(u, v, factors, twiddles, length, 0)
+        _store(v if there else u, a, 4 * row * length, length, 4 * length)
+        there = transform(odd, v, factors, twiddles, length, 0)
+        _store(v if there else odd, a, (4 * row + 2) * length, length, 4 * length)
+
+
+@_jit  # type: ignore[untyped-decorator]
+def _back(
+    a: Array, at: int, length: int, u: Array, v: Array, odd: Array, n: int, phase: Array, factors: Array,
+    twiddles: Array,
+) -> Array:  # fmt: skip
+    """Rows of doubled transforms at ``a[at]`` to lines, those of n numbers; in `u` or `v`."""
+    _fetch(a, at, length, 4 * length, u)
+    there = transform(u, v, factors, twiddles, length, 1)
+    even, other = (v, u) if there else (u, v)
+    _fetch(a, at + 2 * length, length, 4 * length, odd)
+    there = transform(odd, other, factors, twiddles, length, 1)
+    done = other if there else odd
+    for i in range(n):
+        combine(even, done, i, phase, i)
+    return even
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -54,34 +90,41 @@ def rows_out(
 ) -> None:  # fmt: skip
     """Back from `rows_in`; with maps times their conjugates, and added to `out` (rows, n) if `add`."""
     wide = 32 // out.itemsize
-    u, v = np.empty(2 * wide * length, out.dtype), np.empty(2 * wide * length, out.dtype)
-    even, seen = np.empty(2 * wide * length, out.dtype), np.empty(2 * wide * n, out.dtype)
+    size = 2 * wide * length
+    u, v, odd = np.empty(size, out.dtype), np.empty(size, out.dtype), np.empty(size, out.dtype)
+    seen = np.empty(2 * wide * n, out.dtype)
     for first in range(start, stop, wide):
         row = min(first, stop - wide)
-        for parity in range(2):
-            for i in range(0, length, wide):
-                i = min(i, length - wide)
-                turn_in(a, 2 * ((2 * row + parity) * length + i), 4 * length, u, i, phase, 0, 0)
-            there = transform(u, v, factors, twiddles, length, 1)
-            done = v if there else u
-            if parity == 0:
-                even[:] = done
-            else:
-                for i in range(n):
-                    combine(even, done, i, phase, i)
-        target, at = (seen, 0) if maps.size else (out, 2 * row * n)
-        for i in range(0, n, wide):
-            i = min(i, n - wide)
-            turn_out(even, i, target, at + 2 * i, 2 * n)
-        if maps.size:
-            at = 2 * row * n
-            for i in range((first - row) * n, wide * n):
-                re, im = seen[2 * i], seen[2 * i + 1]
-                s, t = maps[at + 2 * i], maps[at + 2 * i + 1]
-                re, im = re * s + im * t, im * s - re * t
-                if add:
-                    re, im = re + out[at + 2 * i], im + out[at + 2 * i + 1]
-                out[at + 2 * i], out[at + 2 * i + 1] = re, im
+        even = _back(a, 4 * row * length, length, u, v, odd, n, phase, factors, twiddles)
+        at = 2 * row * n
+        if not maps.size:
+            _store(even, out, at, n, 2 * n)
+            continue
+        _store(even, seen, 0, n, 2 * n)
+        for i in range((first - row) * n, wide * n):
+            re, im = seen[2 * i], seen[2 * i + 1]
+            s, t = maps[at + 2 * i], maps[at + 2 * i + 1]
+            re, im = re * s + im * t, im * s - re * t
+            if add:
+                re, im = re + out[at + 2 * i], im + out[at + 2 * i + 1]
+            out[at + 2 * i], out[at + 2 * i + 1] = re, im
+
+
+@_jit  # type: ignore[untyped-decorator]
+def _convolve(
+    a: Array, b: Array, kernel: Array, at: int, length: int, factors: Array, twiddles: Array
+) -> bool:
+    """Lines of `a` to their spectrum, times that of the kernel at ``kernel[at]``, and back."""
+    wide = 32 // a.itemsize
+    there = transform(a, b, factors, twiddles, length, 0)
+    here, other = (b, a) if there else (a, b)
+    whole = length - length % wide
+    for f in range(0, whole, wide):
+        scale_square(here, f, kernel, at + f, 2 * length)
+    for f in range(whole, length):
+        scale(here, f, kernel, at + f, 2 * length)
+    back = transform(here, other, factors, twiddles, length, 1)
+    return there != back  # whether the result is in b
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -92,7 +135,7 @@ def columns(
     """Columns ``start .. stop`` of `x` (n, inner) convolved in place with `kernel` (inner, 2, length)."""
     wide = 32 // x.itemsize
     size = 2 * wide * length
-    u, v, even = np.empty(size, x.dtype), np.empty(size, x.dtype), np.empty(size, x.dtype)
+    u, v, odd = np.empty(size, x.dtype), np.empty(size, x.dtype), np.empty(size, x.dtype)
     few = np.empty(2 * wide * n, x.dtype)
     for first in range(start, stop, wide):
         column = min(first, inner - wide)
@@ -102,21 +145,16 @@ def columns(
             for i in range(n):
                 few[2 * wide * i : 2 * wide * (i + 1)] = x[at + i * step : at + i * step + 2 * wide]
             source, at, step = few, 0, 2 * wide
-        for parity in range(2):
-            for i in range(n):
-                split(source, at + i * step, u, i, phase, i * parity)
-            u[2 * wide * n :] = 0
-            there = transform(u, v, factors, twiddles, length, 0)
-            here, other = (v, u) if there else (u, v)
-            for f in range(length):
-                scale(here, f, kernel, (2 * column + parity) * length + f, 2 * length)
-            there = transform(here, other, factors, twiddles, length, 1)
-            done = other if there else here
-            if parity == 0:
-                even[:] = done
-            else:
-                for i in range(n):
-                    join(even, done, i, source, at + i * step, phase, i)
+        for i in range(n):
+            split(source, at + i * step, u, odd, i, phase, i)
+        u[2 * wide * n :] = 0
+        odd[2 * wide * n :] = 0
+        there = _convolve(u, v, kernel, 2 * column * length, length, factors, twiddles)
+        even, other = (v, u) if there else (u, v)
+        there = _convolve(odd, other, kernel, (2 * column + 1) * length, length, factors, twiddles)
+        done = other if there else odd
+        for i in range(n):
+            join(even, done, i, source, at + i * step, phase, i)
         if partial:
             for i in range(n):
                 for j in range(2 * (first - column), 2 * min(wide, stop - column)):
@@ -130,20 +168,20 @@ def middle_in(
 ) -> None:  # fmt: skip
     """Doubled transforms of the columns of `x` (planes, n, inner), to `a` (planes, inner, 2, length)."""
     wide = 32 // x.itemsize
-    u, v = np.empty(2 * wide * length, x.dtype), np.empty(2 * wide * length, x.dtype)
+    size = 2 * wide * length
+    u, v, odd = np.empty(size, x.dtype), np.empty(size, x.dtype), np.empty(size, x.dtype)
     for plane in range(start, stop):
-        for column in range(0, inner, wide):
-            column = min(column, inner - wide)
-            for parity in range(2):
-                for i in range(n):
-                    split(x, 2 * ((plane * n + i) * inner + column), u, i, phase, i * parity)
-                u[2 * wide * n :] = 0
-                there = transform(u, v, factors, twiddles, length, 0)
-                done = v if there else u
-                for i in range(0, length, wide):
-                    i = min(i, length - wide)
-                    at = (2 * (plane * inner + column) + parity) * length + i
-                    turn_out(done, i, a, 2 * at, 4 * length)
+        for first in range(0, inner, wide):
+            column = min(first, inner - wide)
+            for i in range(n):
+                split(x, 2 * ((plane * n + i) * inner + column), u, odd, i, phase, i)
+            u[2 * wide * n :] = 0
+            odd[2 * wide * n :] = 0
+            at = 4 * (plane * inner + column) * length
+            there = transform(u, v, factors, twiddles, length, 0)
+            _store(v if there else u, a, at, length, 4 * length)
+            there = transform(odd, v, factors, twiddles, length, 0)
+            _store(v if there else odd, a, at + 2 * length, length, 4 * length)
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -154,18 +192,11 @@ def middle_out(
     """Back from `middle_in`."""
     wide = 32 // x.itemsize
     size = 2 * wide * length
-    u, v, even = np.empty(size, x.dtype), np.empty(size, x.dtype), np.empty(size, x.dtype)
+    u, v, odd = np.empty(size, x.dtype), np.empty(size, x.dtype), np.empty(size, x.dtype)
     for plane in range(start, stop):
-        for column in range(0, inner, wide):
-            column = min(column, inner - wide)
-            for parity in range(2):
-                for i in range(0, length, wide):
-                    i = min(i, length - wide)
-                    at = (2 * (plane * inner + column) + parity) * length + i
-                    turn_in(a, 2 * at, 4 * length, u, i, phase, 0, 0)
-                there = transform(u, v, factors, twiddles, length, 1)
-                done = v if there else u
-                if parity == 0:
-                    even[:] = done
+        for first in range(0, inner, wide):
+            column = min(first, inner - wide)
+            at = 4 * (plane * inner + column) * length
+            even = _back(a, at, length, u, v, odd, n, phase, factors, twiddles)
             for i in range(n):
-                join(even, done, i, x, 2 * ((plane * n + i) * inner + column), phase, i)
+                put(even, i, x, 2 * ((plane * n + i) * inner + column))
