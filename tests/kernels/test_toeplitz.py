@@ -75,6 +75,22 @@ def test_host_is_the_dense_matrix(shape, kind):
         check(problem(shape, kind, components, coils, complex_kernel), kind)
 
 
+@pytest.mark.parametrize("kind", ["complex64", "complex128", "float32"])
+@pytest.mark.parametrize("shape", [(9,), (12, 9), (9, 33), (16, 13), (10, 9, 8)])
+def test_fused_passes_are_the_others(shape, kind, monkeypatch):
+    """Sizes that fill vectors, with and without rest, with and without a plan of our own."""
+    for components, coils in ((1, 0), (1, 3), (2, 0), (2, 3)):
+        if kind == "float32" and coils:
+            continue
+        fused = check(problem(shape, kind, components, coils), kind)
+        with monkeypatch.context() as patch:
+            patch.setattr(toeplitz_passes.Host, "_fits", lambda *_: False)
+            plain = check(problem(shape, kind, components, coils), kind)
+        assert relative(fused, plain) < WITHIN[kind]
+        if shape == (12, 9) and components == 1:
+            assert not np.array_equal(fused, plain)  # they were two ways
+
+
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_real_images(shape, kind):
