@@ -103,7 +103,7 @@ def plan(
     pixels, data = volume.shape[0] * volume.shape[1], scan.n_views * scan.n_cols
     images, copies = WORK.get(method, WORK["tv"])
     memory = 4 * (scan.n_rows * (pixels + data) + at_once * (images * pixels + copies * data))
-    return Plan(volume, scan.n_rows, method, steps, _device(device), memory)
+    return Plan(volume, scan.n_rows, method, steps, resolve_device(device), memory)
 
 
 def _row_drift(scan: Scan) -> float:
@@ -116,7 +116,7 @@ def _row_drift(scan: Scan) -> float:
     return (scan.n_rows - 1) / 2 * beam.half_width / beam.source_to_axis
 
 
-def _device(wanted: str) -> str:
+def resolve_device(wanted: str) -> str:
     """Resolve "auto": the first CUDA device CuPy sees, else the CPU."""
     if wanted == "cpu":
         return "cpu"
