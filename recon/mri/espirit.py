@@ -13,7 +13,8 @@ from rayfold.recon.mri.calibration_region import calibration_region
 from rayfold.recon.mri.virtual_coil import to_virtual_phase, virtual_coil
 
 Array = Any
-SLAB = 2**25  # entries of the pointwise operator that exist at one time
+SLAB = 2**25  # entries of the largest arrays, patches and pointwise operator, that exist at one time
+_KERNELS, _WIDTHS = (6, 4), (40, 24)  # in 2D and 3D
 
 
 class CoilMaps(NamedTuple):
@@ -38,10 +39,10 @@ def espirit(
     shape: tuple[int, ...] | None = None,
     sets: int = 1,
     kernel: int | tuple[int, ...] | None = None,
-    threshold: float = 0.01,
+    threshold: float = 0.015,
     crop: float = 0.9,
     soft: float = 0.0,
-    width: int | tuple[int, ...] | None = 48,
+    width: int | tuple[int, ...] | None = None,
     intensity: bool = False,
     ndim: int | None = None,
 ) -> CoilMaps:
@@ -62,7 +63,8 @@ def espirit(
     sets : int
         Maps per voxel: 2 where the object is larger than the field of view and folds onto itself.
     kernel : int or tuple of int, optional
-        Width of a patch per axis; by default 6, less along an axis with few calibration lines: two fifths.
+        Width of a patch per axis; by default 6 (4 in 3D), less along an axis with few calibration lines: two
+        fifths of them.
     threshold : float
         Smallest singular value of the calibration matrix that counts as signal, relative to the largest.
     crop : float
@@ -70,7 +72,7 @@ def espirit(
     soft : float
         Half width of a smooth step about `crop` in the eigenvalue; 0 is a sharp mask.
     width : int or tuple of int, optional
-        Largest width of the calibration block per axis; None is all of it.
+        Largest width of the calibration block per axis; 40 by default (24 in 3D).
     intensity : bool
         Multiply the maps by the root sum of squares of the calibration image (at most 1), so that a SENSE
         image is evenly bright. Otherwise it has the brightness of that root sum of squares.
@@ -117,7 +119,11 @@ def espirit(
         raise ValueError(f"sets is {sets}; it must be 1 to {coils}, the number of coils")
     if not (0 < threshold < 1 and 0 <= crop < 1 and soft >= 0):
         raise ValueError(f"threshold {threshold}, crop {crop}, soft {soft}: each must be in 0 to 1")
-    region = calibration_region(np.ones(full, bool) if sampled is None else sampled, full, width=width)
+    region = calibration_region(
+        np.ones(full, bool) if sampled is None else sampled,
+        full,
+        width=_WIDTHS[ndim > 2] if width is None else width,
+    )
     block = kspace[(..., *region)]
     if not is_traced(block) and not np.isfinite(to_numpy(block)).all():
         raise ValueError("the calibration lines hold NaN or infinite values; mark those as not sampled")
@@ -174,7 +180,7 @@ def calibration_matrix(block: Array, kernel: tuple[int, ...]) -> Array:
 def _kernel(kernel: int | tuple[int, ...] | None, widths: tuple[int, ...]) -> tuple[int, ...]:
     """Width of a patch per axis; ValueError if the calibration lines do not hold a few of them."""
     if kernel is None:
-        size = tuple(min(6, max(2, 2 * n // 5)) for n in widths)
+        size = tuple(min(_KERNELS[len(widths) > 2], max(2, 2 * n // 5)) for n in widths)
     else:
         size = (kernel,) * len(widths) if isinstance(kernel, int) else tuple(kernel)
     if len(size) != len(widths) or min(size) < 1:
@@ -201,29 +207,36 @@ def _maps(
     if not is_traced(block) and not bool(xp.any(block != 0)):
         raise ValueError("the calibration lines are all 0; there is nothing to calibrate from")
     lags = _lags(_kernels(block, kernel, threshold), kernel)
+    reference = virtual_coil(block)
     step = max(1, SLAB // (coils * coils * math.prod(shape[1:])))
     found = []
     for first in range(0, shape[0], step):
         rows = range(first, min(first + step, shape[0]))
         operator = _evaluate(lags, kernel, shape, rows)
         values, vectors = xp.linalg.eigh(operator)
-        vectors = xp.flip(vectors, axis=-1)[..., :sets]
-        values = xp.flip(values, axis=-1)[..., :sets]
-        found.append((vectors, values))
-    vectors = xp.concat([v for v, _ in found], axis=0)
-    values = xp.concat([v for _, v in found], axis=0)
-    maps = to_virtual_phase(xp.moveaxis(vectors, (-2, -1), (0, 1)), virtual_coil(block))
+        vectors = xp.moveaxis(xp.flip(vectors, axis=-1)[..., :sets], (-2, -1), (0, 1))
+        values = xp.moveaxis(xp.flip(values, axis=-1)[..., :sets], -1, 0)
+        # both are new arrays: views would keep all eigenvectors of the slab
+        found.append((to_virtual_phase(vectors, reference), values * 1.0))
+    maps = xp.concat([m for m, _ in found], axis=2)
     if intensity:
         maps = maps * _brightness(block, shape)
-    return maps, xp.moveaxis(values, -1, 0)
+    return maps, xp.concat([v for _, v in found], axis=1)
 
 
 def _kernels(block: Array, kernel: tuple[int, ...], threshold: float) -> Array:
     """Orthonormal basis (coils, *kernel, n) of the patches, from the large singular values."""
     xp = namespace(block)
-    matrix = calibration_matrix(block, kernel)
-    matrix = matrix / xp.max(xp.abs(matrix))  # the squares of small numbers would vanish
-    power, basis = xp.linalg.eigh(matrix @ xp.conj(xp.matrix_transpose(matrix)))
+    block = block / xp.max(xp.abs(block))  # the squares of small numbers would vanish
+    size = int(block.shape[0]) * math.prod(kernel)
+    count = [n - w + 1 for n, w in zip(block.shape[1:], kernel, strict=True)]
+    step = max(1, SLAB // (size * math.prod(count[1:])))
+    gram = 0
+    for first in range(0, count[0], step):
+        last = min(first + step, count[0]) + kernel[0] - 1
+        matrix = calibration_matrix(block[:, first:last, ...], kernel)
+        gram = gram + matrix @ xp.conj(xp.matrix_transpose(matrix))
+    power, basis = xp.linalg.eigh(gram)
     good = power > threshold**2 * power[-1]
     if is_traced(block):  # the number of kernels must not depend on the data
         basis = basis * xp.astype(good, basis.dtype)

@@ -163,7 +163,7 @@ def test_torch_is_numpy(dtype):
 
 def test_jax_compiled_is_numpy():
     jax = pytest.importorskip("jax")
-    y, image, _ = measured((16, 16), coils=4)
+    y, image, _ = measured((12, 12), coils=3)
     ours = espirit(y.astype(np.complex64), kernel=3, crop=0.0)
     theirs = jax.jit(lambda v: espirit(v, kernel=3, crop=0.0))(jax.numpy.asarray(y.astype(np.complex64)))
     np.testing.assert_allclose(theirs.eigenvalues, ours.eigenvalues, atol=1e-3)
