@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Self
 
 from rayfold.recon.errors import InconsistentInput
-from rayfold.recon.kspace import LEADING
+from rayfold.recon.kspace_checks import LEADING
 
 UNITS = ("rad/voxel", "cycles/voxel", "cycles/fov")
 NAMES = (*LEADING, "coil", "kz", "ky", "kx", "shot", "sample")

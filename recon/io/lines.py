@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.recon.errors import InconsistentInput
-from rayfold.recon.kspace import LEADING
+from rayfold.recon.kspace_checks import LEADING
 
 Array = npt.NDArray[Any]
 TRUSTED_BYTES, SPARSEST = 2**28, 200  # a grid larger than this many times its data is a damaged counter

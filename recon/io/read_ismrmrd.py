@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.io.cartesian import cartesian_scan, oversampling
-from rayfold.recon.io.hdf5 import open_hdf5
+from rayfold.recon.io.hdf5 import checked, open_hdf5
 from rayfold.recon.io.lines import Lines, slice_ranks
 from rayfold.recon.io.mrd_header import MrdHeader, parse_mrd_header
 from rayfold.recon.io.regrid import regridding, trapezoid_positions
@@ -62,9 +62,9 @@ def read_ismrmrd(path: Path) -> KSpace:
         group = is_ismrmrd(file)
         if group is None:
             raise UnreadableInput(f"{path.name} holds no ISMRMRD data set; open it with load")
-        xml = np.ravel(file[group]["xml"][()])[0]
+        xml = np.ravel(checked(file[group]["xml"])[()])[0]
         # the whole table at once: a library call per readout takes most of the time otherwise
-        table = file[group]["data"][()]
+        table = checked(file[group]["data"])[()]
         header = parse_mrd_header(xml)
         if not len(table):
             raise InconsistentInput(f"{path.name} holds no readouts; export the scan again")
