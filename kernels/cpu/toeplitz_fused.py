@@ -2,7 +2,8 @@
 
 Used for one component, a real kernel and lengths without factors beyond 5. Lines and columns are those of
 `fft`; a group of columns (or rows) goes through both halves of the doubled transform while it is in cache.
-The last group of an axis overlaps the one before it: what both compute is the same.
+The last group of an axis overlaps the one before it: what both compute is the same. Each function calls
+`transform` in one place: the compiler copies it to every call.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from .fft import combine, join, put, scale, scale_square, split, transform, turn
 
 Array = np.ndarray[Any, Any]
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_jit  # type: ignore[untyped-decorator]
+def _clear(a: Array, first: int) -> None:
+    for i in range(first, len(a)):
+        a[i] = 0
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -58,12 +65,12 @@ def rows_in(
         _fetch(source, at, n, 2 * n, u)
         for i in range(n):
             turn(u, odd, i, phase, i)
-        u[2 * wide * n :] = 0
-        odd[2 * wide * n :] = 0
-        there = transform(u, v, factors, twiddles, length, 0)
-        _store(v if there else u, a, 4 * row * length, length, 4 * length)
-        there = transform(odd, v, factors, twiddles, length, 0)
-        _store(v if there else odd, a, (4 * row + 2) * length, length, 4 * length)
+        _clear(u, 2 * wide * n)
+        _clear(odd, 2 * wide * n)
+        for parity in range(2):
+            lines = odd if parity else u
+            there = transform(lines, v, factors, twiddles, length, 0)
+            _store(v if there else lines, a, (4 * row + 2 * parity) * length, length, 4 * length)
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -72,12 +79,15 @@ def _back(
     twiddles: Array,
 ) -> Array:  # fmt: skip
     """Rows of doubled transforms at ``a[at]`` to lines, those of n numbers; in `u` or `v`."""
-    _fetch(a, at, length, 4 * length, u)
-    there = transform(u, v, factors, twiddles, length, 1)
-    even, other = (v, u) if there else (u, v)
-    _fetch(a, at + 2 * length, length, 4 * length, odd)
-    there = transform(odd, other, factors, twiddles, length, 1)
-    done = other if there else odd
+    even, other, done = u, v, odd
+    for parity in range(2):
+        lines = odd if parity else u
+        _fetch(a, at + 2 * parity * length, length, 4 * length, lines)
+        there = transform(lines, other, factors, twiddles, length, 1)
+        if parity:
+            done = other if there else odd
+        elif there:
+            even, other = v, u
     for i in range(n):
         combine(even, done, i, phase, i)
     return even
@@ -114,17 +124,18 @@ def rows_out(
 def _convolve(
     a: Array, b: Array, kernel: Array, at: int, length: int, factors: Array, twiddles: Array
 ) -> bool:
-    """Lines of `a` to their spectrum, times that of the kernel at ``kernel[at]``, and back."""
+    """Lines of `a` to their spectrum, times that of the kernel at ``kernel[at]``, and back; True: in `b`."""
     wide = 32 // a.itemsize
-    there = transform(a, b, factors, twiddles, length, 0)
-    here, other = (b, a) if there else (a, b)
-    whole = length - length % wide
-    for f in range(0, whole, wide):
-        scale_square(here, f, kernel, at + f, 2 * length)
-    for f in range(whole, length):
-        scale(here, f, kernel, at + f, 2 * length)
-    back = transform(here, other, factors, twiddles, length, 1)
-    return there != back  # whether the result is in b
+    whole, moved = length - length % wide, False
+    for flip in range(2):
+        if transform(a, b, factors, twiddles, length, flip):
+            a, b, moved = b, a, not moved
+        if flip == 0:
+            for f in range(0, whole, wide):
+                scale_square(a, f, kernel, at + f, 2 * length)
+            for f in range(whole, length):
+                scale(a, f, kernel, at + f, 2 * length)
+    return moved
 
 
 @_jit  # type: ignore[untyped-decorator]
@@ -143,16 +154,22 @@ def columns(
         partial = first + wide > stop
         if partial:  # lanes beyond the last column are other ones, computed and not stored
             for i in range(n):
-                few[2 * wide * i : 2 * wide * (i + 1)] = x[at + i * step : at + i * step + 2 * wide]
+                for j in range(2 * wide):
+                    few[2 * wide * i + j] = x[at + i * step + j]
             source, at, step = few, 0, 2 * wide
         for i in range(n):
             split(source, at + i * step, u, odd, i, phase, i)
-        u[2 * wide * n :] = 0
-        odd[2 * wide * n :] = 0
-        there = _convolve(u, v, kernel, 2 * column * length, length, factors, twiddles)
-        even, other = (v, u) if there else (u, v)
-        there = _convolve(odd, other, kernel, (2 * column + 1) * length, length, factors, twiddles)
-        done = other if there else odd
+        _clear(u, 2 * wide * n)
+        _clear(odd, 2 * wide * n)
+        even, other, done = u, v, odd
+        for parity in range(2):
+            lines = odd if parity else u
+            place = (2 * column + parity) * length
+            there = _convolve(lines, other, kernel, place, length, factors, twiddles)
+            if parity:
+                done = other if there else odd
+            elif there:
+                even, other = v, u
         for i in range(n):
             join(even, done, i, source, at + i * step, phase, i)
         if partial:
@@ -175,13 +192,13 @@ def middle_in(
             column = min(first, inner - wide)
             for i in range(n):
                 split(x, 2 * ((plane * n + i) * inner + column), u, odd, i, phase, i)
-            u[2 * wide * n :] = 0
-            odd[2 * wide * n :] = 0
+            _clear(u, 2 * wide * n)
+            _clear(odd, 2 * wide * n)
             at = 4 * (plane * inner + column) * length
-            there = transform(u, v, factors, twiddles, length, 0)
-            _store(v if there else u, a, at, length, 4 * length)
-            there = transform(odd, v, factors, twiddles, length, 0)
-            _store(v if there else odd, a, at + 2 * length, length, 4 * length)
+            for parity in range(2):
+                lines = odd if parity else u
+                there = transform(lines, v, factors, twiddles, length, 0)
+                _store(v if there else lines, a, at + 2 * parity * length, length, 4 * length)
 
 
 @_jit  # type: ignore[untyped-decorator]
