@@ -356,7 +356,7 @@ def main() -> None:
     parser.add_argument("--peers", default=sys.executable, help="interpreter with the other packages")
     parser.add_argument("--out", type=Path, help=f"JSON to write, such as {RESULT.relative_to(ROOT)}")
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--most", type=float, default=12.0, help="seconds after which a tool leaves a race")
+    parser.add_argument("--most", type=float, default=8.0, help="seconds after which a tool leaves a race")
     parser.add_argument("--parts", nargs="+", choices=("mri", "ct", "3d"), default=("mri", "ct", "3d"))
     parser.add_argument("--volume", action="store_true", help="only the 3D problem, in this process")
     args = parser.parse_args()
