@@ -9,10 +9,12 @@ _HOME = {
     "CGLS": "solvers",
     "SIRT": "solvers",
     "Image": "data",
+    "KSpace": "kspace",
     "InconsistentInput": "errors",
     "OutputFailure": "errors",
     "Problem": "problem",
     "Scan": "data",
+    "Series": "series",
     "UnreadableInput": "errors",
     "certify": "evidence",
     "fbp": "methods",
@@ -28,6 +30,7 @@ _MODULES = (
     "evidence",
     "learned",
     "metrics",
+    "mri",
     "phantoms",
     "plot",
     "preprocess",
@@ -36,15 +39,18 @@ _MODULES = (
     "report",
     "solvers",
     "train",
+    "trajectories",
 )
 __all__ = [
     "CGLS",
     "SIRT",
     "Image",
     "InconsistentInput",
+    "KSpace",
     "OutputFailure",
     "Problem",
     "Scan",
+    "Series",
     "UnreadableInput",
     "__version__",
     "certify",
@@ -53,6 +59,7 @@ __all__ = [
     "learned",
     "load",
     "metrics",
+    "mri",
     "phantoms",
     "plot",
     "prepare",
@@ -67,6 +74,7 @@ __all__ = [
     "simulate",
     "solvers",
     "train",
+    "trajectories",
 ]
 
 if TYPE_CHECKING:
@@ -74,6 +82,7 @@ if TYPE_CHECKING:
         evidence,
         learned,
         metrics,
+        mri,
         phantoms,
         plot,
         preprocess,
@@ -82,15 +91,18 @@ if TYPE_CHECKING:
         report,
         solvers,
         train,
+        trajectories,
     )
     from rayfold.recon.data import Image, Scan
     from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
     from rayfold.recon.evidence import certify
     from rayfold.recon.io import load, save
     from rayfold.recon.io.read_image import read_image
+    from rayfold.recon.kspace import KSpace
     from rayfold.recon.methods import fbp, reconstruct
     from rayfold.recon.preprocess import prepare
     from rayfold.recon.problem import Problem
+    from rayfold.recon.series import Series
     from rayfold.recon.simulation import simulate
     from rayfold.recon.solvers import CGLS, SIRT, run
 

@@ -173,7 +173,7 @@ class Image:
     Parameters
     ----------
     array : ndarray, (ny, nx) or (nz, ny, nx)
-        Real values.
+        Real values; complex ones of MRI can be saved as NIfTI and HDF5.
     spacing : tuple of float
         Pixel size per array axis (in mm, or pixels when `unit` is "1/px").
     origin : tuple of float, optional
@@ -256,6 +256,7 @@ class Image:
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.shape))
         step = " x ".join(f"{s:.4g}" for s in self.spacing)
-        low, high = (float(self.array.min()), float(self.array.max())) if self.array.size else (0.0, 0.0)
+        values = abs(self.array) if np.iscomplexobj(self.array) else self.array
+        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
         length = "px" if self.unit == "1/px" else "mm"
         return f"Image({size}, {step} {length}, {self.unit}, {low:.4g} to {high:.4g})"

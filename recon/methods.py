@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from rayfold.operators import FanBeam, ParallelBeam, VectorBeam, Volume, coverin
 from rayfold.operators.filters import Window
 from rayfold.recon.data import Image, Scan
 from rayfold.recon.iterative import ITERATIVE, recipe
+from rayfold.recon.kspace import KSpace
 from rayfold.recon.preprocess import prepare
+
+if TYPE_CHECKING:
+    from rayfold.recon.mri.methods import MRIMethod
+    from rayfold.recon.series import Series
 
 Array = Any
 Method = Literal["fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"]
@@ -138,7 +143,47 @@ def resolve_device(wanted: str) -> str:
     return f"cuda:{number or 0}"
 
 
-def reconstruct(
+@overload
+def reconstruct(scan: Scan, method: Method | None = None, **options: Any) -> Image: ...
+
+
+@overload
+def reconstruct(scan: KSpace, method: MRIMethod | None = None, **options: Any) -> Series: ...
+
+
+def reconstruct(scan: Scan | KSpace, method: Any = None, **options: Any) -> Image | Series:
+    """Reconstruct a CT scan to an image, or k-space to a series of images.
+
+    Parameters
+    ----------
+    scan : Scan or KSpace
+        As measured, from `rayfold.recon.load`.
+    method : str, optional
+        For CT see `reconstruct_ct` ("fbp" by default), for MRI `rayfold.recon.mri.methods.reconstruct_kspace`
+        (by default what suits the scan).
+    **options
+        Of that function.
+
+    Raises
+    ------
+    ValueError
+        If the method cannot do this scan.
+    TypeError
+        For an option that the modality does not have.
+
+    Examples
+    --------
+    >>> reconstruct(KSpace(np.ones((4, 8, 8), np.complex64), ("coil", "ky", "kx")), "rss")
+    Series(8 y x 8 x, 1 x 1 mm, magnitude)
+    """
+    if isinstance(scan, KSpace):
+        from rayfold.recon.mri.methods import reconstruct_kspace
+
+        return reconstruct_kspace(scan, method, **options)
+    return reconstruct_ct(scan, method or "fbp", **options)
+
+
+def reconstruct_ct(
     scan: Scan,
     method: Method = "fbp",
     *,
@@ -153,7 +198,7 @@ def reconstruct(
     verbose: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Image:
-    """Reconstruct a scan.
+    """Reconstruct a CT scan.
 
     Parameters
     ----------
@@ -193,7 +238,7 @@ def reconstruct(
     Examples
     --------
     >>> scan = Scan(np.ones((90, 48), np.float32), ParallelBeam.evenly(90, 48), "attenuation", unit="px")
-    >>> reconstruct(scan).shape
+    >>> reconstruct_ct(scan).shape
     (48, 48)
     """
     chosen = plan(scan, method, grid=grid, spacing=spacing, iterations=iterations, device=device)
@@ -287,7 +332,9 @@ def fbp(
     >>> fbp(scan, window="hann").unit
     '1/px'
     """
-    return reconstruct(scan, "fbp", window=window, cutoff=cutoff, grid=grid, spacing=spacing, device=device)
+    return reconstruct_ct(
+        scan, "fbp", window=window, cutoff=cutoff, grid=grid, spacing=spacing, device=device
+    )
 
 
 def _to(device: str, host: Array) -> Array:

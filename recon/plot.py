@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.recon.data import Image, Scan
+from rayfold.recon.kspace import KSpace
 from rayfold.recon.metrics import psnr, ssim
 from rayfold.recon.panels import FAINT, INK, Panel, blank, draw, number, page
 from rayfold.recon.windows import Window, window_of
 
 Picture = Image | npt.NDArray[Any]
 PER_ROW = 5
+DECADES = 4  # of k-space: below lies noise
 
 
 def image(image: Picture, *, window: Window = None, ax: Any = None) -> Any:
@@ -189,6 +191,46 @@ def sinogram(scan: Scan, *, row: int | None = None) -> Any:
         part.tick_params(length=0, labelsize=7, labelcolor=FAINT)
     axes.spines[:].set_visible(False)
     axes.set_title(scan.kind, loc="left", size=9.5, color=INK)
+    return figure
+
+
+def kspace(scan: KSpace) -> Any:
+    """Show the samples of a scan: their magnitude over all coils, on a scale of decades.
+
+    The first image of the scan, the middle slice and partition; samples off the grid are shown in the order
+    in which they were read, shots downwards.
+
+    Parameters
+    ----------
+    scan : KSpace
+        What was measured.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> figure = kspace(KSpace(np.ones((2, 8, 16), np.complex64), ("coil", "ky", "kx")))
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('kx', 'ky')
+    """
+    at = tuple(scan.size(name) // 2 if name == "slice" else 0 for name in scan.leading)
+    data = np.sqrt((np.abs(scan.data[at]) ** 2).sum(axis=0))
+    if data.ndim == 3:
+        data = data[len(data) // 2]
+    data = np.atleast_2d(data)
+    some = data[data > 0]
+    top = float(np.log10(some.max())) if some.size else 0.0
+    values = np.log10(np.maximum(data, 10.0 ** (top - DECADES)))
+    figure = blank(5.4, 4.4)
+    axes = figure.add_axes((0.115, 0.13, 0.74, 0.765))
+    axes.imshow(values, cmap="gray", vmin=top - DECADES, vmax=top, aspect="auto", interpolation="antialiased")
+    axes.set_xlabel(scan.k_axes[-1], size=8, color=FAINT)
+    axes.set_ylabel(scan.k_axes[-2] if len(scan.k_axes) > 1 else "", size=8, color=FAINT)
+    axes.tick_params(length=0, labelsize=7, labelcolor=FAINT)
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"k-space, {DECADES} decades", loc="left", size=9.5, color=INK)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""What an MRI reconstruction gives: complex images under named axes, and each as an `Image` with its place."""
+"""What an MRI reconstruction gives: complex images under named axes, each as an `Image` with its place."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ class Series:
 
     def __post_init__(self) -> None:
         if len(self.axes) != self.array.ndim or self.axes[-2:] != ("y", "x"):
-            raise ValueError(f"axes {self.axes} do not name the {self.array.ndim} axes of the images, y, x last")
+            raise ValueError(
+                f"axes {self.axes} do not name the {self.array.ndim} axes of the images, y, x last"
+            )
 
     @classmethod
     def of(cls, array: Array, scan: KSpace, **about: Any) -> Series:
@@ -107,17 +109,16 @@ class Series:
             raise ValueError(f"part is {part!r}; it must be one of {', '.join(PARTS)}")
         names = self.axes[: -len(self.spacing)]
         wrong = [name for name in at if name not in names]
-        missing = [name for name in self.labels if name not in at and self.array.shape[self.axes.index(name)] > 1]
+        size = dict(zip(self.axes, self.array.shape, strict=True))
+        missing = [name for name in self.labels if name not in at and size[name] > 1]
         if wrong or missing:
-            need = ", ".join(f"{name} (0 to {self.array.shape[names.index(name)] - 1})" for name in self.labels)
+            need = ", ".join(f"{name} (0 to {size[name] - 1})" for name in self.labels)
             raise ValueError(f"give an index for {need or 'nothing'}; got {', '.join(at) or 'none'}")
         for name in names:
-            n = self.array.shape[names.index(name)]
+            n = size[name]
             if not -n <= at.get(name, 0) < n:
                 raise ValueError(f"{name} {at[name]} is not there; this series has {n} (0 to {n - 1})")
-        cut = tuple(
-            slice(None) if name == "slice" and name not in at else at.get(name, 0) for name in names
-        )
+        cut = tuple(slice(None) if name == "slice" and name not in at else at.get(name, 0) for name in names)
         array = self.array[cut]
         if part == "phase":
             array = np.angle(array)
@@ -125,9 +126,7 @@ class Series:
             array = np.abs(array)
         space, origin = self._place(array, at.get("slice", 0))
         unit = "rad" if part == "phase" else "a.u."
-        return Image(
-            array, space, origin, self.direction, unit, "MR", {**self.provenance, "part": part}
-        )
+        return Image(array, space, origin, self.direction, unit, "MR", {**self.provenance, "part": part})
 
     def _place(self, array: Array, first: int) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
         """Spacing and origin of an image cut from the series, `first` being its first slice."""

@@ -66,7 +66,7 @@ def _run(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
             table, beam, noise, seed=args.seed, mu_water=phantoms.MU_WATER, name="simulated thorax"
         )
         write_scan(folder / "scan.h5", scan)
-    raw = load(folder / "scan.h5")
+    raw: Any = load(folder / "scan.h5")
     spacing = 2 * beam.half_width / GRID
     truth = phantoms.ellipses(covering(beam, n=GRID, spacing=spacing), table).to_hu(phantoms.MU_WATER)
     images = {"truth": truth}

@@ -9,6 +9,7 @@ from typing import Any
 from rayfold.recon.cli.console import as_json, result
 from rayfold.recon.cli.settings import input_options
 from rayfold.recon.data import Image, Scan
+from rayfold.recon.kspace import KSpace
 
 
 def command(args: argparse.Namespace) -> None:
@@ -20,7 +21,7 @@ def command(args: argparse.Namespace) -> None:
         result(repr(thing))
 
 
-def open_any(path: str, options: dict[str, Any]) -> Scan | Image:
+def open_any(path: str, options: dict[str, Any]) -> Scan | KSpace | Image:
     """A finished image by its suffix or kind, everything else as a scan."""
     from rayfold.recon.io import load
     from rayfold.recon.io.files import parse_rows
@@ -59,7 +60,7 @@ def is_image(path: Path) -> bool:
     return False
 
 
-def _facts(thing: Scan | Image) -> dict[str, Any]:
+def _facts(thing: Scan | KSpace | Image) -> dict[str, Any]:
     if isinstance(thing, Image):
         return {
             "what": "image",
@@ -67,6 +68,19 @@ def _facts(thing: Scan | Image) -> dict[str, Any]:
             "spacing": list(thing.spacing),
             "unit": thing.unit,
             "modality": thing.modality,
+        }
+    if isinstance(thing, KSpace):
+        return {
+            "what": "k-space",
+            "format": thing.source,
+            "axes": dict(zip(thing.axes, map(int, thing.data.shape), strict=True)),
+            "matrix": list(thing.grid),
+            "field_of_view": None if thing.field_of_view is None else list(thing.field_of_view),
+            "acceleration": round(thing.acceleration, 4),
+            "trajectory": not thing.cartesian,
+            "noise_scan": thing.noise is not None,
+            "echo_times": None if thing.echo_times is None else list(thing.echo_times),
+            "notes": list(thing.notes),
         }
     return {
         "what": "scan",

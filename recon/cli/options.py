@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rayfold.recon.cli.settings import FILTERS, FORMATS, METHODS, RINGS, one_of
+from rayfold.recon.cli.settings import FILTERS, FORMATS, METHODS, MRI_METHODS, PARTS, RINGS, one_of
 
 
 def add_common(sub: argparse.ArgumentParser, output: str | None, *, seed: bool) -> None:
@@ -30,13 +30,19 @@ def add_input(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--sense", choices=("ccw", "cw"), help="turning sense of the angles")
     group.add_argument("--geometry", metavar="TOML", help="geometry; by default FILE.toml beside the data")
     group.add_argument("--pixel-size", type=float, metavar="MM", help="detector bin distance")
+    group.add_argument("--sequence", metavar="SEQ", help="Pulseq file of a twix scan; by default beside it")
+    group.add_argument("--reference", metavar="DAT", help="twix: the same EPI without phase encoding")
 
 
 def add_recon(sub: argparse.ArgumentParser) -> None:
     """Options of `recon`."""
     add_input(sub)
     how = sub.add_argument_group("reconstruction")
-    how.add_argument("--method", help=f"{one_of(METHODS)}; default {METHODS[0]}")
+    how.add_argument(
+        "--method",
+        help=f"CT: {one_of(METHODS)}; default {METHODS[0]}. "
+        f"MRI: {one_of(MRI_METHODS)}; default: what suits the scan",
+    )
     how.add_argument("--filter", help=f"of fbp: {one_of(FILTERS)}; default {FILTERS[0]}")
     how.add_argument("--cutoff", type=float, metavar="F", help="fraction of the Nyquist frequency, default 1")
     how.add_argument("--iterations", type=int, metavar="N", help="steps of an iterative method")
@@ -59,6 +65,7 @@ def add_recon(sub: argparse.ArgumentParser) -> None:
         default=None,
         help="leave out how far the data support the image",
     )
+    out.add_argument("--part", help=f"of MRI images: {one_of(PARTS)}; default {PARTS[0]}")
     out.add_argument("--save", metavar="LIST", help=f"more formats, comma-separated: {', '.join(FORMATS)}")
     out.add_argument(
         "--dry-run", action="store_true", help="show what would be done, and the memory it needs"

@@ -8,7 +8,7 @@ from typing import Any
 
 from rayfold.recon.cli import console
 from rayfold.recon.cli.info import is_image
-from rayfold.recon.cli.settings import load_options, resolve
+from rayfold.recon.cli.settings import check_method, load_options, resolve
 from rayfold.recon.errors import UnreadableInput
 
 RESULTS = ("image.nii.gz", "preview.png", "provenance.json", "report.html")
@@ -24,6 +24,7 @@ def command(args: argparse.Namespace) -> None:
     names = (*RESULTS, *(EXTRA[kind] for kind in settings["output"]["save"]))
 
     from rayfold.recon.io.results import refuse_existing, require_space, result_folder
+    from rayfold.recon.kspace import KSpace
     from rayfold.recon.methods import plan
     from rayfold.recon.provenance import Stages
 
@@ -32,6 +33,14 @@ def command(args: argparse.Namespace) -> None:
     stages = Stages()
     with stages("load"):
         scan = _load(source, settings)
+    if isinstance(scan, KSpace):
+        from rayfold.recon.cli.recon_mri import command as mri
+
+        mri(args, scan, settings, target, source, stages)
+        return
+    _refuse_mri_settings(settings)
+    settings["recon"]["method"] = settings["recon"]["method"] or "fbp"
+    check_method(settings["recon"], args)
     keys = ("method", "grid", "spacing", "iterations", "device")
     chosen = plan(scan, **{key: settings["recon"][key] for key in keys})
     _check_hu(scan, settings)
@@ -70,6 +79,7 @@ def command(args: argparse.Namespace) -> None:
 
 def _load(source: Path, settings: Settings) -> Any:
     from rayfold.recon.io import load
+    from rayfold.recon.kspace import KSpace
 
     stated = settings["input"]["geometry"] is not None
     if source.exists() and not stated and source.suffix.lower() not in (".tif", ".tiff") and is_image(source):
@@ -77,10 +87,17 @@ def _load(source: Path, settings: Settings) -> Any:
             f"{source.name} is a finished image, not raw data; look at it with rayfold view"
         )
     scan = load(source, **load_options(settings["input"]))
+    if isinstance(scan, KSpace):
+        return scan
     column = settings["input"]["center"]
     if column not in (None, "auto") and not 0 <= float(column) <= scan.n_cols - 1:
         raise ValueError(f"--center {column} is off the detector; give a column from 0 to {scan.n_cols - 1}")
     return scan
+
+
+def _refuse_mri_settings(settings: Settings) -> None:
+    if settings["output"]["part"] != "magnitude":
+        raise ValueError("--part is for MRI; this is a CT scan, whose images are real")
 
 
 def _check_hu(scan: Any, settings: Settings) -> None:

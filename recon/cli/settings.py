@@ -22,10 +22,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "sense": None,
         "geometry": None,
         "pixel_size": None,
+        "sequence": None,
+        "reference": None,
     },
     "preprocess": {"zingers": False, "rings": None},
     "recon": {
-        "method": "fbp",
+        "method": None,
         "filter": "ram-lak",
         "cutoff": 1.0,
         "iterations": None,
@@ -35,7 +37,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "strength": None,
         "device": "auto",
     },
-    "output": {"save": [], "hu": False, "certificate": True},
+    "output": {"save": [], "hu": False, "certificate": True, "part": "magnitude"},
 }
 NUMBER, WHOLE, YES_NO, TEXT = (
     (int | float, "a number"),
@@ -50,6 +52,9 @@ KINDS: dict[str, tuple[Any, str]] = {
     "sense": TEXT,
     "geometry": (str | dict, "the name of a TOML file"),
     "pixel_size": NUMBER,
+    "sequence": (str, "the name of a .seq file"),
+    "reference": (str, "the name of a raw file"),
+    "part": TEXT,
     "zingers": YES_NO,
     "rings": TEXT,
     "method": TEXT,
@@ -66,9 +71,17 @@ KINDS: dict[str, tuple[Any, str]] = {
 }
 METHODS = ("fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs")
 REGULARISED = ("tv", "tgv", "wavelet", "pwls", "os-sqs")
+MRI_METHODS = ("rss", "mvue", "gridding", "sense", "wavelet", "tv", "grappa", "lps")
+PARTS = ("magnitude", "phase", "complex")
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 RINGS = ("sorting", "all", "filtering", "fitting", "dead")
-CHOICES = {"method": METHODS, "filter": FILTERS, "rings": RINGS, "sense": ("ccw", "cw")}
+CHOICES = {
+    "method": (*METHODS, *(name for name in MRI_METHODS if name not in METHODS)),
+    "filter": FILTERS,
+    "rings": RINGS,
+    "sense": ("ccw", "cw"),
+    "part": PARTS,
+}
 POSITIVE = {
     "grid": "in pixels per side",
     "spacing": "in mm",
@@ -110,13 +123,16 @@ def resolve(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             given = getattr(args, key, None)
             if given is not None:
                 _put(settings, section, key, given, _flag(key))
-    _check_method(settings["recon"], args)
+    if settings["recon"]["method"] in METHODS and settings["recon"]["method"] not in MRI_METHODS:
+        check_method(settings["recon"], args)
     return settings
 
 
-def _check_method(how: dict[str, Any], args: argparse.Namespace) -> None:
-    """A setting that the method would ignore is a mistake, not a detail."""
+def check_method(how: dict[str, Any], args: argparse.Namespace) -> None:
+    """A setting that a method of CT would ignore is a mistake, not a detail."""
     method = how["method"]
+    if method not in METHODS:
+        raise ValueError(f"{method} is a method for k-space and this is a CT scan; choose {one_of(METHODS)}")
     if method == "fbp" and how["iterations"] is not None:
         raise ValueError("fbp has no iterations; leave --iterations out, or choose an iterative --method")
     if method not in REGULARISED and how["strength"] is not None:

@@ -11,6 +11,7 @@ from rayfold.recon.cli import console
 from rayfold.recon.cli.info import open_any
 from rayfold.recon.cli.settings import input_options
 from rayfold.recon.data import Image
+from rayfold.recon.kspace import KSpace
 from rayfold.recon.windows import HU_WINDOWS
 
 
@@ -31,7 +32,7 @@ def command(args: argparse.Namespace) -> None:
     else:
         if window is not None:
             raise ValueError("--window is for images; a scan is shown with a window of its own")
-        figure = plot.sinogram(thing)
+        figure = plot.kspace(thing) if isinstance(thing, KSpace) else plot.sinogram(thing)
     if target.suffix.lower() == ".html":
         write_report(
             target,

@@ -25,7 +25,9 @@ RESPONSE = 1  # operator pair for the preconditioner
 LEAST = PAIRS + RESPONSE + OWN + SOLVES
 
 
-def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: int = 30) -> Certificate:
+def certify(
+    problem: Problem, x: Array, *, scale: float | None = None, pairs: int = 30, row: str = "view"
+) -> Certificate:
     """What the data say for an image, whichever way it was made.
 
     The residual is held against the noise. The image is split into what the data see and what they do not:
@@ -48,6 +50,8 @@ def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: in
     pairs : int
         Operator pairs (one A and one A.H) at most. The solves stop earlier when their error is below a
         thousandth of the image; otherwise the certificate bounds what is missing.
+    row : str
+        What to call an entry along the first axis of the data: "coil" for MRI.
 
     Returns
     -------
@@ -79,10 +83,10 @@ def certify(problem: Problem, x: Array, *, scale: float | None = None, pairs: in
     problem.check()
     _check_image(problem, x)
     with _without_graph(x):
-        return _certify(problem, x, scale, pairs)
+        return _certify(problem, x, scale, pairs, row)
 
 
-def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Certificate:
+def _certify(problem: Problem, x: Array, scale: float | None, pairs: int, row: str) -> Certificate:
     known = problem.noise is not None
     noise: Noise = problem.noise if problem.noise is not None else estimate_noise(problem)
     quadratic = _quadratic(problem._replace(noise=noise))
@@ -131,6 +135,7 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int) -> Cer
             "image": sha256(x),
         },
         system=system,
+        row=row,
     )
 
 

@@ -63,6 +63,8 @@ class Certificate:
         Operator pairs used, for each problem.
     hashes : mapping
         SHA-256 of data, operator, noise and image.
+    row : str
+        What an entry along the first axis of the data is called: "view", "coil", ...
     """
 
     chi_square: Number
@@ -92,6 +94,7 @@ class Certificate:
     pairs: int
     hashes: Mapping[str, str]
     system: System = field(repr=False)
+    row: str = field(default="view", kw_only=True)
 
     def lock(self, x: Array, *, pairs: int = 30) -> Array:
         """Keep what the data do not see of `x`, and put what they see back to what they say.

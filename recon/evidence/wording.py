@@ -46,7 +46,7 @@ def _views(c: Certificate) -> list[str]:
     names = ", ".join(str(int(i[0])) if i.size == 1 else str(tuple(i.tolist())) for i in flagged[:8])
     more = ", ..." if len(flagged) > 8 else ""
     verb = "fit" if len(flagged) > 1 else "fits"
-    return [f"{len(flagged)} of {c.out_of_line.size} views {verb} worse than the others: {names}{more}."]
+    return [f"{len(flagged)} of {c.out_of_line.size} {c.row}s {verb} worse than the others: {names}{more}."]
 
 
 def _colour(c: Certificate) -> list[str]:
@@ -147,7 +147,7 @@ def tables(c: Certificate) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
     flagged = np.argwhere(c.out_of_line)[:50]
     if len(flagged):
         listed = [
-            {"view": ", ".join(map(str, i.tolist())), "chi-square per datum": float(c.views[tuple(i)])}
+            {c.row: ", ".join(map(str, i.tolist())), "chi-square per datum": float(c.views[tuple(i)])}
             for i in flagged
         ]
         found.append(("Views out of line", listed))

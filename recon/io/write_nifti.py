@@ -12,7 +12,7 @@ from rayfold.recon.io.affine import LPS_TO_RAS, affine_of, is_sheared
 from rayfold.recon.io.atomic import atomic_file
 from rayfold.recon.provenance import version
 
-KEPT = ("float32", "float64", "int16", "uint16", "int32", "uint8")
+KEPT = ("complex64", "float32", "float64", "int16", "uint16", "int32", "uint8")
 
 
 def write_nifti(image: Image, path: str | Path, *, force: bool = False) -> Path:
@@ -21,7 +21,8 @@ def write_nifti(image: Image, path: str | Path, *, force: bool = False) -> Path:
     Parameters
     ----------
     image : Image
-        A 2D image becomes a volume of one slice; types that NIfTI readers disagree on become float32.
+        A 2D image becomes a volume of one slice; types that NIfTI readers disagree on become float32
+        (complex64).
     path : str or Path
         File to write.
     force : bool
@@ -48,7 +49,11 @@ def write_nifti(image: Image, path: str | Path, *, force: bool = False) -> Path:
 
     volume = image.array if image.array.ndim == 3 else image.array[None]
     matrix = affine_of(image)
-    kept = volume if volume.dtype.name in KEPT else volume.astype(np.float32)
+    kept = (
+        volume
+        if volume.dtype.name in KEPT
+        else volume.astype(np.complex64 if np.iscomplexobj(volume) else np.float32)
+    )
     nifti = nibabel.Nifti1Image(kept.transpose(2, 1, 0), LPS_TO_RAS @ matrix)
     nifti.set_sform(LPS_TO_RAS @ matrix, code="scanner")
     # a quaternion is a rotation: it cannot hold a tilted gantry, and a wrong one would contradict the sform

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+
 from rayfold.recon.data import Image
 from rayfold.recon.errors import OutputFailure
 
@@ -20,6 +22,7 @@ FORMATS = {
     ".dcm": "dicom",
     "": "dicom",
 }
+COMPLEX = ("nifti", "hdf5")
 
 
 def save(image: Image, path: str | Path, *, force: bool = False) -> Path:
@@ -59,6 +62,10 @@ def save(image: Image, path: str | Path, *, force: bool = False) -> Path:
         known = " ".join(suffix for suffix in FORMATS if suffix)
         raise OutputFailure(
             f"{target.name}: no image format ends in {suffix_of(target)}; use {known}, or no suffix for DICOM"
+        )
+    if np.iscomplexobj(image.array) and name not in COMPLEX:
+        raise OutputFailure(
+            f"{target.name}: this format holds no complex images; use .nii.gz or .h5, or the magnitude"
         )
     write: Callable[..., Path] = getattr(import_module(f"rayfold.recon.io.write_{name}"), f"write_{name}")
     return write(image, target, force=force)

@@ -12,7 +12,7 @@ from rayfold.operators.dispatch import to_numpy
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.mri.combine import combine_mvue
 from rayfold.recon.mri.grid import crop
-from rayfold.recon.mri.model import Model, without_maps
+from rayfold.recon.mri.model import Model, entry, without_maps
 from rayfold.recon.mri.prepare import cut_readout, remove_ghost, whiten
 from rayfold.recon.problem import Problem
 from rayfold.recon.series import Series
@@ -62,13 +62,19 @@ def check_method(scan: KSpace, method: str) -> None:
     if method not in MRI_METHODS:
         raise ValueError(f"method is {method!r}; for k-space it must be one of {', '.join(MRI_METHODS)}")
     if not scan.cartesian and method in ("rss", "mvue", "grappa"):
-        raise ValueError(f"{method} needs samples on the grid; this scan has a trajectory, use gridding or sense")
+        raise ValueError(
+            f"{method} needs samples on the grid; this scan has a trajectory, use gridding or sense"
+        )
     if scan.cartesian and method == "gridding":
         raise ValueError("gridding is for trajectories; this scan is on the grid, use mvue or rss")
     if method == "grappa" and (scan.n_coils == 1 or scan.sampled is None or scan.sampled.all()):
-        raise ValueError("grappa fills missing lines from several coils; there are none missing or one coil: use mvue")
+        raise ValueError(
+            "grappa fills missing lines from several coils; there are none missing or one coil: use mvue"
+        )
     if method == "lps" and _frames(scan) is None:
-        raise ValueError(f"lps needs a series along {' or '.join(FRAMES)}; use sense, wavelet or tv for one image")
+        raise ValueError(
+            f"lps needs a series along {' or '.join(FRAMES)}; use sense, wavelet or tv for one image"
+        )
 
 
 def _frames(scan: KSpace) -> str | None:
@@ -159,7 +165,13 @@ def reconstruct_kspace(
     (8, 8)
     """
     return solve_kspace(
-        scan, method, iterations=iterations, strength=strength, device=device, verbose=verbose, progress=progress
+        scan,
+        method,
+        iterations=iterations,
+        strength=strength,
+        device=device,
+        verbose=verbose,
+        progress=progress,
     ).series
 
 
@@ -180,7 +192,9 @@ def solve_kspace(
     check_method(scan, name)
     steps = MRI_METHODS[name] if iterations is None else int(iterations)
     if (steps > 0) != (MRI_METHODS[name] > 0):
-        raise ValueError(f"iterations is {iterations}; {name} takes {'at least one' if MRI_METHODS[name] else 'none'}")
+        raise ValueError(
+            f"iterations is {iterations}; {name} takes {'at least one' if MRI_METHODS[name] else 'none'}"
+        )
     if strength is not None and name not in REGULARISED:
         raise ValueError(f"{name} has no strength; use wavelet or tv, or change the number of iterations")
     scan = remove_ghost(scan)
@@ -198,22 +212,17 @@ def solve_kspace(
     return _finish(scan, name, model, images, notes)
 
 
-def _finish(scan: KSpace, method: str, model: Model | None, images: Array, notes: list[str]) -> Reconstruction:
-    uncut, series_scan = images, scan
+def _finish(
+    scan: KSpace, method: str, model: Model | None, images: Array, notes: list[str]
+) -> Reconstruction:
+    """The series, cut to the part of the image that the header asks for."""
+    uncut = images
     if scan.crop is not None:
-        ndim = len(scan.grid)
-        axes = tuple(range(-ndim, 0))
-        field = scan.field_of_view
-        if field is not None:
-            field = tuple(f * c / n for f, c, n in zip(field, scan.crop, scan.grid, strict=True))
-        images = crop(images, scan.crop, axes)
-        spacing = (1.0,) * ndim if field is None else tuple(f / c for f, c in zip(field, scan.crop, strict=True))
-    else:
-        spacing = scan.spacing or (1.0,) * len(scan.grid)
-    if scan.field_of_view is None:
+        images = crop(images, scan.crop, tuple(range(-len(scan.grid), 0)))
+    if scan.spacing is None:
         notes = [*notes, "the file states no field of view; voxels are taken as 1 mm"]
     about = {"method": method, "notes": [*scan.notes, *dict.fromkeys(notes)], "steps": list(scan.history)}
-    series = Series.of(np.asarray(images), series_scan, spacing=spacing, provenance=about)
+    series = Series.of(np.asarray(images), scan, provenance=about)
     return Reconstruction(series, method, model, uncut)
 
 
@@ -225,13 +234,15 @@ def _direct(model: Model, name: str, notes: list[str]) -> Array:
     axes = tuple(range(-len(grid), 0))
     missing = scan.cartesian and scan.sampled is not None and not scan.sampled.all()
     if name == "mvue" and missing:
-        notes.append(f"{1 - 1 / scan.acceleration:.0%} of k-space is missing and taken as zero; sense uses the coils")
+        notes.append(
+            f"{1 - 1 / scan.acceleration:.0%} of k-space is missing and taken as zero; sense uses the coils"
+        )
     out = np.empty((*scan.data.shape[: len(scan.leading)], *grid), np.complex64)
     filled = _filled(scan) if name == "grappa" else scan.data
     for index in model.indices():
         maps = model._map(index)
         if name == "gridding":
-            w = model._part(model.density, index, len(scan.k_axes)).astype(np.float32)
+            w = entry(model.density, index, len(scan.k_axes)).astype(np.float32)
             coils = to_numpy(model.encoding(index).H(model._to(scan.data[index] * w)))
         else:
             coils = ifft(filled[index], axes)
@@ -241,7 +252,7 @@ def _direct(model: Model, name: str, notes: list[str]) -> Array:
 
 def _filled(scan: KSpace) -> Array:
     """All of k-space by GRAPPA, pattern by pattern of the leading axes."""
-    from rayfold.recon.mri.grappa import grappa
+    from rayfold.recon.mri.grappa_kernels import grappa
 
     assert scan.sampled is not None
     ndim, lead = len(scan.grid), scan.data.shape[: len(scan.leading)]
@@ -255,7 +266,11 @@ def _filled(scan: KSpace) -> Array:
             at = index[len(index) - extra :]
             block = block[tuple(0 if n == 1 else i for n, i in zip(block.shape[:extra], at, strict=True))]
         out[index] = grappa(
-            scan.data[index], mask[index], block, calibration_sampled=scan.calibration_sampled, readout=readout
+            scan.data[index],
+            mask[index],
+            block,
+            calibration_sampled=scan.calibration_sampled,
+            readout=readout,
         )
     return out
 
@@ -287,7 +302,7 @@ def _iterated(
                 progress(done * steps + status.iteration, len(indices) * steps)
 
         found = run(_solver(name, strength), problem, steps, callback=tick, verbose=verbose)
-        out[index] = to_numpy(found.x)
+        out[index] = to_numpy(found.x) * model.support(index)
     return out
 
 
@@ -305,7 +320,7 @@ def _solver(name: str, strength: float | None) -> Any:
 def _series(model: Model, steps: int, progress: Progress | None) -> Array:
     """Low rank plus sparse along the frames; every other leading axis for itself."""
     from rayfold.operators import BlockDiagonal, CoilSensitivities
-    from rayfold.recon.mri.low_rank_sparse import low_rank_sparse
+    from rayfold.recon.mri.low_rank_plus_sparse import low_rank_sparse
 
     scan = model.scan
     axis = scan.leading.index(_frames(scan) or "")
@@ -325,6 +340,5 @@ def _series(model: Model, steps: int, progress: Progress | None) -> Array:
 
         found = to_numpy(low_rank_sparse(A, y, iterations=steps, callback=tick).image)
         for t, index in enumerate(frames):
-            out[index] = found[t]
+            out[index] = found[t] * model.support(index)
     return out
-

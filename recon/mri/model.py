@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from rayfold.operators import LinearOperator
 from rayfold.operators.noise import Gaussian
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.mri.combine import root_sum_of_squares
-from rayfold.recon.mri.espirit import espirit
+from rayfold.recon.mri.espirit_maps import espirit
 from rayfold.recon.mri.whiten import Whitening
 from rayfold.recon.problem import Problem
 
@@ -59,22 +59,21 @@ class Model:
         at = index[names.index("slice")] if "slice" in names and len(self.maps) > 1 else 0
         return self.maps[at]
 
+    def support(self, index: Index) -> Array:
+        """Where any coil sees the image; elsewhere it is 0, whatever a penalty would put there."""
+        return (self._map(index) != 0).any(axis=0)
+
     def encoding(self, index: Index) -> LinearOperator:
         """From coil images to data, ``(coils, *grid)`` or its last axes."""
-        from rayfold.operators import FFT, NUFFT, CartesianMask
+        from rayfold.operators import FFT, NUFFT, CartesianMask, Composed
 
         scan, grid = self.scan, self.scan.grid
         if not scan.cartesian:
-            return NUFFT(grid, self._part(scan.trajectory, index, len(scan.k_axes) + 1))
+            return NUFFT(grid, entry(scan.trajectory, index, len(scan.k_axes) + 1))
         if scan.sampled is None:
             return FFT(grid)
-        return CartesianMask(grid, self._part(scan.sampled, index, len(grid)).astype(np.float32)) @ FFT(grid)
-
-    def _part(self, companion: Array, index: Index, behind: int) -> Array:
-        """Entry of an array that goes along with the leading axes, or is the same along some."""
-        lead = companion.shape[: companion.ndim - behind]
-        at = index[len(index) - len(lead) :]
-        return companion[tuple(0 if n == 1 else i for n, i in zip(lead, at, strict=True))]
+        sampled = entry(scan.sampled, index, len(grid)).astype(np.float32)
+        return Composed.of(CartesianMask(grid, sampled), FFT(grid))
 
     def problem(self, index: Index = ()) -> Problem:
         """SENSE: one image from the data of all coils."""
@@ -92,7 +91,7 @@ class Model:
     def _noise(self, index: Index) -> Gaussian:
         scan = self.scan
         if scan.cartesian and scan.sampled is not None:
-            weights = self._part(scan.sampled, index, len(scan.grid)).astype(np.float32)
+            weights = entry(scan.sampled, index, len(scan.grid)).astype(np.float32)
             sigma = Gaussian.from_weights(self._to(np.broadcast_to(weights, scan.grid).copy())).sigma
         else:
             sigma = 1.0
@@ -108,8 +107,26 @@ class Model:
 
     @cached_property
     def density(self) -> Array:
-        """Density weights of the trajectory, ``(..., shots, samples)``, the same for all images or one each."""
+        """Density weights of the trajectory, ``(..., shots, samples)``."""
         return density_weights(self.scan)
+
+
+def entry(companion: Array, index: Index, behind: int) -> Array:
+    """Entry of an array that goes along with the leading axes of the data, or is the same along some.
+
+    Parameters
+    ----------
+    companion : ndarray
+        With `behind` axes of its own, and before them leading axes, of length 1, or absent.
+    index : tuple of int
+        Of an image, along all leading axes.
+    behind : int
+        Number of its own axes.
+    """
+    lead = companion.shape[: companion.ndim - behind]
+    at = index[len(index) - len(lead) :]
+    found: Array = companion[tuple(0 if n == 1 else i for n, i in zip(lead, at, strict=True))]
+    return found
 
 
 def density_weights(scan: KSpace) -> Array:
@@ -163,7 +180,8 @@ def coil_maps(scan: KSpace) -> Array:
     mask = mask.reshape((1,) * (len(names) + ndim - mask.ndim) + mask.shape)
     for name in reversed([n for n in names if n != "slice"]):
         axis = names.index(name)
-        if name in ONE_SCAN and mask.shape[axis] > 1:  # frames that are sampled differently fill each other up
+        if name in ONE_SCAN and mask.shape[axis] > 1:
+            # frames that are sampled differently fill each other up
             count = mask.sum(axis=axis, dtype=np.float32)
             data = data.sum(axis=axis) / np.maximum(np.expand_dims(count, len(names) - 1), 1)
             mask = count > 0
@@ -194,7 +212,10 @@ def _gridded(scan: KSpace) -> Array:
     k, w = np.asarray(scan.trajectory), density_weights(scan)
     out = np.empty((*lead, scan.n_coils, *(min(CENTRE, n) for n in scan.grid)), np.complex64)
     for index in np.ndindex(*lead):
-        at = tuple(0 if n == 1 else i for n, i in zip(k.shape[: k.ndim - behind], index[len(index) - (k.ndim - behind) :], strict=True))
+        at = tuple(
+            0 if n == 1 else i
+            for n, i in zip(k.shape[: k.ndim - behind], index[len(index) - (k.ndim - behind) :], strict=True)
+        )
         images = NUFFT(scan.grid, k[at]).H((scan.data[index] * w[at]).astype(np.complex64))
         axes = tuple(range(-ndim, 0))
         out[index] = crop(fft(images, axes), out.shape[-ndim:], axes)
@@ -207,4 +228,3 @@ def without_maps(scan: KSpace) -> Array:
 
     axes = tuple(range(-len(scan.grid), 0))
     return root_sum_of_squares(ifft(scan.data, axes), axis=-len(scan.grid) - 1)
-

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.recon.kspace import KSpace
-from rayfold.recon.mri.epi import correct_ghost, ghost_phase
+from rayfold.recon.mri.epi import correct_ghost, ghost_phase, ghost_phase_blind
 from rayfold.recon.mri.grid import cut_oversampling
 from rayfold.recon.mri.whiten import Whitening, whitening
 
@@ -18,14 +18,22 @@ OUTER = 0.85  # of the largest distance from the centre: samples beyond it are m
 
 
 def remove_ghost(scan: KSpace) -> KSpace:
-    """Bring the lines of an EPI that were read backwards in step with the others, from its reference lines."""
-    if scan.reference is None or scan.reversed_lines is None or scan.reference_reversed is None:
+    """Bring the lines of an EPI that were read backwards in step with the others.
+
+    The phase between them comes from the scan's reference lines, or without any from the image of least
+    entropy, which is noted.
+    """
+    back = scan.reversed_lines
+    if back is None or back.all() or not back.any():
         return scan
-    if scan.reversed_lines.all() or not scan.reversed_lines.any():
-        return scan
-    phase = ghost_phase(scan.reference, scan.reference_reversed)
-    data = correct_ghost(scan.data, scan.reversed_lines, phase)
-    return scan.did("Nyquist ghost corrected", data=data.astype(scan.data.dtype))
+    if scan.reference is not None and scan.reference_reversed is not None:
+        data = correct_ghost(scan.data, back, ghost_phase(scan.reference, scan.reference_reversed))
+        return scan.did("Nyquist ghost corrected", data=data.astype(scan.data.dtype))
+    data = np.empty_like(scan.data)
+    for index in np.ndindex(*scan.data.shape[: len(scan.leading)]):
+        data[index] = correct_ghost(scan.data[index], back, ghost_phase_blind(scan.data[index], back))
+    note = "no reference lines: the Nyquist ghost was corrected to the image of least entropy"
+    return replace(scan.did("Nyquist ghost corrected", data=data), notes=(*scan.notes, note))
 
 
 def cut_readout(scan: KSpace) -> KSpace:
@@ -126,7 +134,8 @@ def _outer(scan: KSpace) -> Array:
     """Samples far from the centre of a trajectory, ``(coils, n)``."""
     assert scan.trajectory is not None
     places = np.broadcast_to(
-        scan.trajectory, (*scan.data.shape[: len(scan.leading)], *scan.data.shape[len(scan.leading) + 1 :], len(scan.grid))
+        scan.trajectory,
+        (*scan.data.shape[: len(scan.leading)], *scan.data.shape[len(scan.leading) + 1 :], len(scan.grid)),
     )
     radius = np.linalg.norm(places, axis=-1)
     far = radius >= OUTER * radius.max()
