@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rayfold.operators.dispatch import match, namespace
-from rayfold.recon.mri.grappa import Grappa
+from rayfold.recon.mri.grappa_kernels import Grappa
 
 Array = Any
 

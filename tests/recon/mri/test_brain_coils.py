@@ -12,8 +12,8 @@ from rayfold.operators.fourier import fft, ifft
 from rayfold.recon.mri.body_coil import body_coil_maps
 from rayfold.recon.mri.combine import combine_mvue
 from rayfold.recon.mri.compress import compress_geometric, compress_svd
-from rayfold.recon.mri.espirit import espirit
-from rayfold.recon.mri.walsh import walsh
+from rayfold.recon.mri.espirit_maps import espirit
+from rayfold.recon.mri.walsh_maps import walsh
 from rayfold.recon.mri.whiten import noise_covariance, whitening
 
 BRAIN = (

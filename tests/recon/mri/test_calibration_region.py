@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayfold.recon.mri.calibration_region import calibration_region
+from rayfold.recon.mri.calibration_lines import calibration_region
 
 
 def lines(n, low, high, step=4):

@@ -8,10 +8,10 @@ from tests.recon.mri.coil_phantom import coil_maps, disc, grid, measured, misfit
 
 from rayfold.operators.fourier import ifft
 from rayfold.recon.mri.body_coil import body_coil_maps
-from rayfold.recon.mri.jsense import jsense
+from rayfold.recon.mri.jsense_maps import jsense
 from rayfold.recon.mri.smoothing import smooth
 from rayfold.recon.mri.virtual_coil import to_virtual_phase, virtual_coil
-from rayfold.recon.mri.walsh import walsh
+from rayfold.recon.mri.walsh_maps import walsh
 
 
 def undersampled(n, step=2, around=4):

@@ -8,7 +8,7 @@ from tests.recon.mri.coil_phantom import coil_maps, disc, grid, measured, misfit
 
 from rayfold.operators.fourier import fft, ifft
 from rayfold.recon.mri.combine import combine_mvue
-from rayfold.recon.mri.espirit import calibration_matrix, espirit
+from rayfold.recon.mri.espirit_maps import calibration_matrix, espirit
 from rayfold.recon.mri.virtual_coil import virtual_coil
 
 
@@ -117,7 +117,7 @@ def test_three_dimensions():
 def test_slabs_do_not_change_the_maps(monkeypatch):
     y = measured()[0]
     whole = espirit(y).maps
-    monkeypatch.setattr("rayfold.recon.mri.espirit.SLAB", 6 * 6 * 32 * 5)
+    monkeypatch.setattr("rayfold.recon.mri.espirit_maps.SLAB", 6 * 6 * 32 * 5)
     np.testing.assert_allclose(espirit(y).maps, whole, atol=1e-12)
 
 

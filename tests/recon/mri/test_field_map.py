@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.recon.mri.coil_phantom import coil_maps, disc, grid
 
-from rayfold.recon.mri.field_map import field_map
+from rayfold.recon.mri.field_maps import field_map
 
 MEASURED = Path(__file__).resolve().parents[4] / "shared/data/mri/b0_dual_echo"
 T = 2.5  # ms

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.recon.mri.simulated import measured, nrmse
 
-from rayfold.recon.mri.grappa import Grappa, grappa
+from rayfold.recon.mri.grappa_kernels import Grappa, grappa
 from rayfold.recon.mri.sampling_patterns import accelerations, lattice, lines_and_columns, patterns
 
 SHAPE = (64, 48)

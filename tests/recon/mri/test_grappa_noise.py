@@ -7,7 +7,7 @@ import pytest
 from tests.recon.mri.simulated import coil_maps, measured
 
 from rayfold.operators.fourier import ifft
-from rayfold.recon.mri.grappa import Grappa
+from rayfold.recon.mri.grappa_kernels import Grappa
 from rayfold.recon.mri.grappa_noise import g_factor
 
 SHAPE = (24, 20)

@@ -10,7 +10,7 @@ import pytest
 from rayfold.operators.fourier import ifft
 from rayfold.recon import load
 from rayfold.recon.mri.epi import correct_ghost, ghost_phase, ghost_phase_blind
-from rayfold.recon.mri.grappa import grappa
+from rayfold.recon.mri.grappa_kernels import grappa
 from rayfold.recon.mri.grid import cut_oversampling
 
 MEASURED = Path(__file__).resolve().parents[4] / "shared/data/mri"

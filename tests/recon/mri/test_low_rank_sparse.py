@@ -9,7 +9,7 @@ from tests.recon.mri.simulated import coil_maps, nrmse, phantom
 from rayfold.operators import CartesianMask, CoilSensitivities, Identity
 from rayfold.operators.checks import dot_test
 from rayfold.operators.fourier import FFT
-from rayfold.recon.mri.low_rank_sparse import LowRankSparsePrior, Total, low_rank_sparse
+from rayfold.recon.mri.low_rank_plus_sparse import LowRankSparsePrior, Total, low_rank_sparse
 
 FRAMES, SHAPE = 12, (16, 18)
 STILL = np.broadcast_to(phantom(SHAPE), (FRAMES, *SHAPE))

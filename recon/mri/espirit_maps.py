@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rayfold.operators.dispatch import dtype_name, is_traced, match, namespace, to_numpy
-from rayfold.recon.mri.calibration_region import calibration_region
+from rayfold.recon.mri.calibration_lines import calibration_region
 from rayfold.recon.mri.virtual_coil import to_virtual_phase, virtual_coil
 
 Array = Any

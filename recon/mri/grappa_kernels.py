@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.operators.dispatch import is_traced, match, namespace
-from rayfold.recon.mri.calibration_region import calibration_region
+from rayfold.recon.mri.calibration_lines import calibration_region
 from rayfold.recon.mri.grappa_weights import least_squares
 from rayfold.recon.mri.sampling_patterns import (
     Pattern,
