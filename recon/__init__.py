@@ -25,6 +25,7 @@ _HOME = {
     "run": "solvers",
     "save": "io",
     "simulate": "simulation",
+    "write_kspace": "io",
 }
 _MODULES = (
     "evidence",
@@ -75,6 +76,7 @@ __all__ = [
     "solvers",
     "train",
     "trajectories",
+    "write_kspace",
 ]
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ if TYPE_CHECKING:
     from rayfold.recon.data import Image, Scan
     from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
     from rayfold.recon.evidence import certify
-    from rayfold.recon.io import load, save
+    from rayfold.recon.io import load, save, write_kspace
     from rayfold.recon.io.read_image import read_image
     from rayfold.recon.kspace import KSpace
     from rayfold.recon.methods import fbp, reconstruct

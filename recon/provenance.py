@@ -32,6 +32,7 @@ PACKAGES = (
     "cupy-cuda12x",
     "cupy-cuda13x",
     "finufft",
+    "cufinufft",
     "safetensors",
     "h5py",
     "pydicom",
@@ -41,6 +42,7 @@ PACKAGES = (
     "odl",
     "ismrmrd",
     "twixtools",
+    "pypulseq",
     "algotom",
 )
 

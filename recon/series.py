@@ -61,7 +61,7 @@ class Series:
     def __post_init__(self) -> None:
         if len(self.axes) != self.array.ndim or self.axes[-2:] != ("y", "x"):
             raise ValueError(
-                f"axes {self.axes} do not name the {self.array.ndim} axes of the images, y, x last"
+                f"axes {self.axes} do not name the {self.array.ndim} axes of the images, y, x come last"
             )
 
     @classmethod
@@ -92,6 +92,8 @@ class Series:
 
     def image(self, part: Part = "magnitude", **at: int) -> Image:
         """One image, or one volume of all slices.
+
+        A slice whose place or thickness is known is a volume ``(1, ny, nx)``.
 
         Parameters
         ----------
@@ -124,6 +126,8 @@ class Series:
             array = np.angle(array)
         elif part == "magnitude":
             array = np.abs(array)
+        if array.ndim == 2 and (self.slice_spacing or self.origin is not None):
+            array = array[None]  # a slice with a place in space
         space, origin = self._place(array, at.get("slice", 0))
         unit = "rad" if part == "phase" else "a.u."
         return Image(array, space, origin, self.direction, unit, "MR", {**self.provenance, "part": part})

@@ -123,7 +123,7 @@ def entry(companion: Array, index: Index, behind: int) -> Array:
     behind : int
         Number of its own axes.
     """
-    lead = companion.shape[: companion.ndim - behind]
+    lead = companion.shape[: max(0, companion.ndim - behind)]
     at = index[len(index) - len(lead) :]
     found: Array = companion[tuple(0 if n == 1 else i for n, i in zip(lead, at, strict=True))]
     return found
