@@ -207,15 +207,14 @@ class Host(Passes):
 
     def _fits(self, one: int, other: int, length: int) -> bool:
         """Whether two sizes fill a vector, and a length has a plan of our own."""
-        from .cpu import fft
+        from .cpu import fft, lines
 
-        return min(one, other) >= fft.lanes(self.single) and fft.plan(length, self.single) is not None
+        return min(one, other) >= lines.lanes(self.single) and fft.plan(length, self.single) is not None
 
     def _plan(self, length: int) -> tuple[Any, ...]:
         from .cpu import fft
 
-        factors, twiddles = fft.plan(length, self.single) or ()
-        return phase(length, self.kind).view(self.single), factors, twiddles
+        return phase(length, self.kind).view(self.single), *(fft.plan(length, self.single) or ())
 
     def _flat(self, a: Any) -> Any:
         return a.reshape(-1).view(self.single)

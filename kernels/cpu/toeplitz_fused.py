@@ -1,7 +1,7 @@
 """A Toeplitz gram in which transforms and the passes around them are one: arrays of `toeplitz`, seen flat.
 
 Used for one component, a real kernel and lengths without factors beyond 5. Lines and columns are those of
-`fft`; a group of columns (or rows) goes through both halves of the doubled transform while it is in cache.
+`lines`; a group of columns (or rows) goes through both halves of the doubled transform while it is in cache.
 The last group of an axis overlaps the one before it: what both compute is the same. Each function calls
 `transform` in one place: the compiler copies it to every call.
 """
@@ -13,7 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from .fft import combine, join, put, scale, scale_square, split, transform, turn, turn_in, turn_out
+from .fft import transform
+from .lines import combine, join, put, scale, scale_square, split, turn, turn_in, turn_out
 
 Array = np.ndarray[Any, Any]
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")

@@ -142,9 +142,7 @@ def test_every_tile_lists_the_points_that_reach_it_once(case):
     assert sorted(plan.order) == list(range(len(plan.cell)))
 
 
-@pytest.mark.parametrize(
-    ("dim", "width", "dtype"), [(1, 16, "float64"), (3, 7, "float32")]
-)
+@pytest.mark.parametrize(("dim", "width", "dtype"), [(1, 16, "float64"), (3, 7, "float32")])
 def test_nvrtc_compiles_other_widths(dim, width, dtype):
     nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
     text = launch.source("gridding", gridding.defines(dtype, 8, dim, width)).encode()
