@@ -21,6 +21,9 @@ OPTIONAL = (
     ("odl", "odl", "odl", "comparison, other solvers"),
     ("algotom", "algotom", "preprocess", "rings, zingers, rotation centre"),
     ("ismrmrd", "ismrmrd", "mri", "raw MRI"),
+    ("twixtools", "twixtools", "mri", "raw MRI of Siemens"),
+    ("pypulseq", "pypulseq", "mri", "trajectories of Pulseq sequences"),
+    ("cufinufft", "cufinufft", "cuda12", "non-uniform Fourier transforms on NVIDIA GPUs"),
     ("finufft", "finufft", "", "non-uniform Fourier transforms"),
 )
 
@@ -72,7 +75,9 @@ def _attempt(check: str, work: Callable[[], str]) -> dict[str, str]:
 
 
 def _operators() -> dict[str, Any]:
-    from rayfold.operators import FanBeam, ParallelBeam, Volume
+    import numpy as np
+
+    from rayfold.operators import NUFFT, FanBeam, ParallelBeam, Volume
     from rayfold.operators.xray import XRay
 
     fan: dict[str, Any] = {"pitch": 1.4, "source_to_axis": 150.0, "source_to_detector": 220.0}
@@ -82,7 +87,13 @@ def _operators() -> dict[str, Any]:
         "fan": FanBeam.evenly(40, 80, **fan),
         "curved fan": FanBeam.evenly(40, 80, curved=True, **fan),
     }
-    return {name: XRay(volume, beam) for name, beam in beams.items()}
+    k = np.random.default_rng(0).uniform(-np.pi, np.pi, (600, 2))
+    return {
+        **{name: XRay(volume, beam) for name, beam in beams.items()},
+        "NUFFT": NUFFT((24, 20), k),
+        "NUFFT by gridding": NUFFT((24, 20), k, engine="gridding"),
+        "Toeplitz gram": NUFFT((24, 20), k).gram,
+    }
 
 
 def _kernels() -> list[dict[str, str]]:

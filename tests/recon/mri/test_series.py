@@ -46,8 +46,8 @@ def test_a_voxel_lies_where_the_scanner_says():
 def test_orientation_reaches_nifti_and_dicom(tmp_path):
     data = RNG.standard_normal((3, 4, 8, 6)) + 1j * RNG.standard_normal((3, 4, 8, 6))
     scan = KSpace(
-        data.astype(np.complex64), ("slice", "coil", "ky", "kx"), field_of_view=(16.0, 12.0), slice_spacing=4.0,
-        slice_thickness=3.0, direction=TURNED, origin=(1.0, 2.0, 3.0),
+        data.astype(np.complex64), ("slice", "coil", "ky", "kx"), field_of_view=(16.0, 12.0),
+        slice_spacing=4.0, slice_thickness=3.0, direction=TURNED, origin=(1.0, 2.0, 3.0),
     )  # fmt: skip
     made = reconstruct_kspace(scan, "rss")
     made.save(tmp_path / "a.nii.gz")
