@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
     top = Parser(
         prog="rayfold",
-        description="From raw CT and MRI measurements to images: exact physics, and evidence of how they were made.",
+        description="From raw CT and MRI measurements to images: exact physics, and evidence with each.",
         epilog="Begin with `rayfold demo` or `rayfold recon FILE -o DIR`; `rayfold VERB --help` tells more. "
         "Nothing is overwritten without --force.",
     )
@@ -67,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
     made["info"].add_argument("file", help="scan or image")
     add_input(made["info"])
 
-    made["recon"].add_argument("file", help="raw scan. CT: HDF5, NXtomo, .mat, MRC, TIFF, .npz; MRI: ISMRMRD, twix .dat, .cfl, fastMRI")
+    made["recon"].add_argument(
+        "file", help="raw scan: HDF5, NXtomo, .mat, MRC, TIFF, .npz; MRI: ISMRMRD, twix .dat, .cfl, fastMRI"
+    )
     add_recon(made["recon"])
 
     simulate = made["simulate"]
