@@ -15,12 +15,12 @@ from .base import LinearOperator
 Array = Any
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Arithmetic(LinearOperator):
     """Base of operators whose `evaluate` is array arithmetic: derivatives with respect to what they hold are
     those of the caller's library, of every order.
 
-    A subclass is a ``dataclass(frozen=True, eq=False)`` that names its array fields in `held`, states their
+    A subclass is a ``dataclass(frozen=True, eq=False, repr=False)`` that names its array fields in `held`, states their
     shapes in `operand_shapes` also where it does not hold them, and writes `evaluate` with `own`.
     """
 

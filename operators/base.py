@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from . import dispatch
+from . import dispatch, text
 from .geometry import digest
 
 Array = Any  # NumPy, CuPy, torch or JAX; what goes in comes out
@@ -152,6 +152,10 @@ class LinearOperator(abc.ABC):
 
         return Composed.of(self.H, Diagonal(self.out_shape, weights), self)
 
+    def between(self, inner: LinearOperator) -> LinearOperator:
+        """``inner.H @ self @ inner``; a gram that knows a faster way overrides it."""
+        return Composed.of(inner.H, self, inner)
+
     def over(self, lead: tuple[int, ...]) -> LinearOperator:
         """The same operator along leading axes that belong to the problem, as coils; see `blocks.Batched`."""
         from .blocks import Batched
@@ -200,6 +204,9 @@ class LinearOperator(abc.ABC):
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+    def __repr__(self) -> str:
+        return text.call(self) if is_dataclass(self) else f"{type(self).__name__}{self.in_shape, self.out_shape}"
 
     def norm(self, n_iterations: int = 30, *, seed: int = 0) -> float:
         """Largest singular value by power iteration from a seeded start (from below, about 1 % after 30)."""
@@ -260,7 +267,7 @@ def _same(what: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
         raise ValueError(f"cannot {what}: shapes {tuple(a)} and {tuple(b)} differ")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bound(LinearOperator):
     """A structure with the operands to use: arrays of any library, with or without batch axes."""
 
@@ -295,6 +302,10 @@ class Bound(LinearOperator):
             batch = tuple(value.shape)[: len(value.shape) - len(core)]
             values[name] = value.reshape((*batch, *(1,) * len(lifted.lead), *core)) if batch else value
         return Batched(Bound(self.base, values), lifted.lead)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={text.array(value)}" for name, value in self.values.items())
+        return f"{self.base!r}.bind({values})"
 
     def __hash__(self) -> int:
         return id(self)
@@ -379,13 +390,16 @@ class Composed(Composite):
 
     @property
     def gram(self) -> LinearOperator:
-        first = self.parts[0]
-        rest = self.parts[1:]
-        return Composed.of(*(part.H for part in reversed(rest)), first.gram, *rest)
+        return self._around(self.parts[0].gram)
+
+    def _around(self, gram: LinearOperator) -> LinearOperator:
+        """The gram of the first factor between all others."""
+        for part in self.parts[1:]:
+            gram = gram.between(part)
+        return gram
 
     def weighted_gram(self, weights: Array) -> LinearOperator:
-        first, *rest = self.parts
-        return Composed.of(*(part.H for part in reversed(rest)), first.weighted_gram(weights), *rest)
+        return self._around(self.parts[0].weighted_gram(weights))
 
     def over(self, lead: tuple[int, ...]) -> LinearOperator:
         return Composed(tuple(part.over(lead) for part in self.parts)) if lead else self

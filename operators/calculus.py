@@ -16,7 +16,7 @@ from .base import LinearOperator
 Array = Any
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagonal(Arithmetic):
     """Multiplication by weights, entry by entry.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import dispatch
@@ -13,7 +13,7 @@ from .base import LinearOperator
 Array = Any
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CoilSensitivities(Arithmetic):
     """The image as each receive coil sees it: ``y[c] = maps[c] * x``.
 
@@ -46,7 +46,7 @@ class CoilSensitivities(Arithmetic):
     maps: Array
     sets: bool = False
     components: int | None = None
-    core: tuple[int, ...] | None = None
+    core: tuple[int, ...] | None = field(default=None, repr=False)
     lead: tuple[int, ...] = ()
 
     held = ("maps",)

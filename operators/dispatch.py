@@ -86,6 +86,16 @@ def is_traced(value: Any) -> bool:
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a number or array has values to look at, outside any graph, program or transform."""
+    if is_traced(value) or getattr(value, "requires_grad", False):
+        return False
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
+        return True
+    return not (torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(value))
+
+
 def to_numpy(value: Any) -> Any:
     """A number or an array of any library as a NumPy array, on the host and outside any graph."""
     if hasattr(value, "detach"):

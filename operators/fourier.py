@@ -127,7 +127,7 @@ class FFT(LinearOperator):
         return _transform(x, self.axes, inverse=adjoint)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CartesianMask(Diagonal):
     """Which points of Cartesian k-space are measured; data are zero elsewhere.
 
@@ -163,5 +163,5 @@ class CartesianMask(Diagonal):
                 raise ValueError(f"the mask has shape {mask.shape}, k-space {self.shape}; it must broadcast")
             if not bool(np.isfinite(mask).all()):
                 raise ValueError("the mask holds values that are not finite; it must be 0, 1 or a weight")
-            if mask.dtype.kind != "f":
+            if mask.dtype.kind not in "fc":
                 object.__setattr__(self, "weights", mask.astype(np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ from .geometry import digest
 
 Array = Any
 EPS = {"complex64": 1e-6, "complex128": 1e-13}
+KEPT_GRAMS = 4  # of one operator: weights that change at every step must not fill the memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NUFFT(LinearOperator):
     """Fourier transform of an image at the points of a trajectory.
 
@@ -66,8 +67,8 @@ class NUFFT(LinearOperator):
     eps: float | None = None
     engine: Literal["auto", "finufft", "cufinufft", "gridding"] = "auto"
     lead: tuple[int, ...] = ()
-    points: tuple[int, ...] | None = None
-    components: int | None = None
+    points: tuple[int, ...] | None = field(default=None, repr=False)
+    components: int | None = field(default=None, repr=False)
 
     field = "complex"
 
@@ -87,6 +88,12 @@ class NUFFT(LinearOperator):
 
     def _take(self) -> None:
         """Keep own copies of the arrays, and what the structure says of them."""
+        for name in ("trajectory", "basis"):
+            if not dispatch.is_plain(getattr(self, name)):
+                raise ValueError(
+                    f"the {name} belongs to a graph or a traced program, and NUFFT keeps a copy outside it; "
+                    f"make the operator of plain numbers, then A.bind({name}=...)"
+                )
         k = np.array(dispatch.to_numpy(self.trajectory), dtype=np.float64, order="C")
         plans.check_trajectory(k, len(self.shape))
         k.setflags(write=False)
@@ -158,7 +165,7 @@ class NUFFT(LinearOperator):
         """One trajectory for the whole batch."""
         eps = self.eps or EPS[str(x.dtype)]
         plan = plans.plan(k, self.shape, eps, self.engine, x)
-        scale = x.dtype.type(1 / math.sqrt(math.prod(self.shape)))
+        scale = x.real.dtype.type(1 / math.sqrt(math.prod(self.shape)))
         xp = dispatch.namespace(x)
         n, n_samples = len(x) * math.prod(self.lead), math.prod(self._samples)
         n_basis = 1 if basis is None else len(basis)
@@ -172,9 +179,11 @@ class NUFFT(LinearOperator):
             if basis is not None:
                 xp.multiply(basis.conj(), x.reshape(n, 1, n_samples), out=wide)
             plan.adjoint(wide.reshape(samples), out.reshape(images))
-            out *= scale
+            parts = out.view(scale.dtype)  # a complex number would take twice the time
+            parts *= scale
             return
-        plan.forward((x * scale).reshape(images), wide.reshape(samples))
+        scaled = (x.view(scale.dtype) * scale).view(x.dtype)
+        plan.forward(scaled.reshape(images), wide.reshape(samples))
         if basis is not None:
             wide *= basis
             out[...] = wide.sum(axis=1).reshape(out.shape)
@@ -192,7 +201,7 @@ class NUFFT(LinearOperator):
         about: NUFFT = self.structure
         xp = dispatch.namespace(x)
         if name == "basis":  # written with the transform alone: the derivative must not move a basis again
-            K, n = about.components, len(about._samples)
+            K, n = about.components or 0, len(about._samples)
             each = replace(about, components=None, lead=(*about.lead, K)).bind(
                 trajectory=self.operands["trajectory"]
             )
@@ -229,7 +238,7 @@ class NUFFT(LinearOperator):
 
     def weighted_gram(self, weights: Array) -> LinearOperator:
         """``A.H W A`` as a convolution, where the weights are the same for all coils; made once and kept."""
-        w = dispatch.to_numpy(weights) if _is_plain(weights) else None
+        w = dispatch.to_numpy(weights) if dispatch.is_plain(weights) else None
         n = len(self._samples)
         shared = w is not None and all(m == 1 for m in w.shape[: max(0, w.ndim - n)])
         if self.trajectory is None or w is None or not shared or np.iscomplexobj(w):
@@ -239,6 +248,8 @@ class NUFFT(LinearOperator):
         if key not in kept:
             from .toeplitz import Toeplitz
 
+            while len(kept) >= KEPT_GRAMS:
+                kept.pop(next(iter(kept)))
             kept[key] = Toeplitz.of(self._root, w.reshape(w.shape[max(0, w.ndim - n) :]))
         made: LinearOperator = kept[key]
         return made.over(self.lead)
@@ -247,8 +258,3 @@ class NUFFT(LinearOperator):
     def _root(self) -> NUFFT:
         """The transform without leading axes: they share what is made for it."""
         return replace(self, lead=()) if self.lead else self
-
-
-def _is_plain(weights: Array) -> bool:
-    """Whether weights are numbers outside any graph or program."""
-    return not (dispatch.is_traced(weights) or getattr(weights, "requires_grad", False))

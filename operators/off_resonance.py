@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -64,7 +64,8 @@ def time_segments(
     Raises
     ------
     ValueError
-        If times or map hold values that are not finite, or no number of segments reaches the tolerance.
+        If times or map hold values that are not finite, the interpolator is unknown, or no number of segments
+        reaches the tolerance.
 
     References
     ----------
@@ -81,6 +82,10 @@ def time_segments(
     f = np.asarray(dispatch.to_numpy(field_map), np.float64).reshape(-1)
     if not (t.size and f.size and np.isfinite(t).all() and np.isfinite(f).all()):
         raise ValueError("times and field map must be finite and not empty; mask the map where it is unknown")
+    if interpolator not in ("measured", "uniform"):
+        raise ValueError(f"interpolator is {interpolator!r}; it must be 'measured' or 'uniform'")
+    if n_segments is not None and n_segments < 1:
+        raise ValueError(f"n_segments is {n_segments}; it must be 1 or more, or None to find their number")
     counts, edges = np.histogram(f, bins=BINS) if np.ptp(f) > 0 else (np.ones(1), np.array([f[0], f[0]]))
     used = counts > 0 if interpolator == "measured" else np.ones(len(counts), bool)
     middle = ((edges[:-1] + edges[1:]) / 2)[used]
@@ -93,7 +98,7 @@ def time_segments(
         centres = np.linspace(t.min(), t.max(), n)
         basis = np.linalg.lstsq(_turn(middle, centres) * weight[:, None], exact * weight[:, None], rcond=1e-12)[0]
         error = float(np.abs((_turn(middle, centres) @ basis - exact) * weight[:, None]).max())
-        found = Segments(basis.reshape(n, *t.shape), centres, error)
+        found = Segments(np.asarray(basis.reshape(n, *t.shape), np.complex128), centres, error)
         if error <= tolerance:
             return found
     if n_segments is not None and found is not None:
@@ -109,7 +114,7 @@ def _turn(frequencies: Floats, times: Floats) -> npt.NDArray[np.complex128]:
     return np.asarray(np.exp(-2e-3j * np.pi * np.outer(frequencies, times)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OffResonance(Arithmetic):
     """An image as it has turned at the middle of each time segment: ``y[l] = exp(-2 pi i f t_l) x``.
 
@@ -137,7 +142,7 @@ class OffResonance(Arithmetic):
 
     field_map: Array
     centres: tuple[float, ...]
-    shape: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = field(default=None, repr=False)
     lead: tuple[int, ...] = ()
 
     held = ("field_map",)

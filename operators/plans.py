@@ -86,17 +86,19 @@ def plan(points: Array, shape: tuple[int, ...], eps: float, engine: str, like: A
     stream = 0 if isinstance(like, np.ndarray) else _stream()
     key = (chosen, shape, eps, str(like.dtype), device, stream, tuple(points.shape), str(points.dtype))
     with _lock:
-        entries = _kept.setdefault(key, [])
-        _kept.move_to_end(key)
+        entries = _kept.get(key, [])
         for i, (token, content, found) in enumerate(entries):
             if _is(token, points) or _same(content, points):
                 entries.append(entries.pop(i))
+                _kept.move_to_end(key)
                 return found
         check_trajectory(points, len(shape))
         made = import_module(f".engine_{chosen}", __package__).make(
             points.reshape(-1, len(shape)), shape, eps, like
         )
         frozen = isinstance(points, np.ndarray) and not points.flags.writeable
+        _kept[key] = entries
+        _kept.move_to_end(key)
         entries.append((weakref.ref(points) if frozen else None, points.copy(), made))
         _trim()
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ Array = Any
 BUILD_EPS = 1e-14  # the kernel is made in double precision, once
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Toeplitz(LinearOperator):
     """``A.H W A`` of a `NUFFT`: a convolution with the point spread function of its sampling.
 
@@ -57,8 +57,7 @@ class Toeplitz(LinearOperator):
     components: int | None = None
     lead: tuple[int, ...] = ()
     real: bool = False
-    size: tuple[int, ...] = ()
-    precision: str = ""
+    size: tuple[int, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.kernel is not None and not self.size:
@@ -78,11 +77,16 @@ class Toeplitz(LinearOperator):
         Parameters
         ----------
         A : NUFFT
-            Without leading axes.
+            Its leading axes become those of the gram.
         weights : ndarray, optional
-            One or none for all samples, or one per sample.
+            Real; one or none for all samples, or one per sample.
         real : bool
             For real images only: half the work, where the sampling is symmetric.
+
+        Raises
+        ------
+        ValueError
+            If the weights do not broadcast to the samples, or are complex or not finite.
 
         Examples
         --------
@@ -93,8 +97,8 @@ class Toeplitz(LinearOperator):
         """
         from rayfold.kernels import toeplitz
 
-        samples = A.out_shape
-        w = np.broadcast_to(np.ones(()) if weights is None else np.asarray(weights, np.float64), samples)
+        samples = (A.points or ())[:-1]
+        w = _checked(np.ones(()) if weights is None else np.asarray(weights), samples)
         k = np.asarray(A.trajectory).reshape(-1, len(A.shape))
         if A.basis is None:
             rows = [w.reshape(-1)]
@@ -107,7 +111,7 @@ class Toeplitz(LinearOperator):
         stacked = np.stack(spectra) if A.basis is not None else spectra[0]
         kernel = toeplitz.prepare(stacked, A.shape, real=real)
         kernel.setflags(write=False)
-        return cls(A.shape, kernel, A.components, real=real)
+        return cls(A.shape, kernel, A.components, A.lead, real=real)
 
     @property
     def _mixed(self) -> tuple[int, ...]:
@@ -132,6 +136,13 @@ class Toeplitz(LinearOperator):
     def over(self, lead: tuple[int, ...]) -> LinearOperator:
         return replace(self, lead=(*lead, *self.lead)) if lead else self
 
+    def between(self, inner: LinearOperator) -> LinearOperator:
+        from .coils import CoilSensitivities
+        from .sense_gram import SenseGram
+
+        fused = SenseGram.of(self, inner) if isinstance(inner, CoilSensitivities) else None
+        return super().between(inner) if fused is None else fused
+
     def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
         from rayfold.kernels import toeplitz
 
@@ -141,12 +152,26 @@ class Toeplitz(LinearOperator):
                 self.apply(x[i : i + 1], out[i : i + 1], adjoint=adjoint, kernel=kernel[i])
             return
         double = str(x.dtype) in ("float64", "complex128")
-        kernel = _in_precision(kernel, double, x)
+        kernel = in_precision(kernel, double, x)
         batch = (-1, self.components or 1, *self.shape)
         toeplitz.apply(x.reshape(batch), kernel, out.reshape(batch))
 
 
-def _in_precision(kernel: Array, double: bool, x: Array) -> Array:
+def _checked(weights: Array, samples: tuple[int, ...]) -> Array:
+    """Weights for all samples, in double precision."""
+    fits = weights.ndim <= len(samples) and all(
+        n in (1, m) for n, m in zip(weights.shape[::-1], samples[::-1], strict=False)
+    )
+    if not fits or weights.dtype.kind == "c":
+        raise ValueError(
+            f"the weights are {weights.dtype} {weights.shape}; they must be real and broadcast to {samples}"
+        )
+    if not bool(np.isfinite(weights).all()):
+        raise ValueError("the weights hold values that are not finite; give such samples the weight 0")
+    return np.broadcast_to(weights.astype(np.float64), samples)
+
+
+def in_precision(kernel: Array, double: bool, x: Array) -> Array:
     """A kernel in the library and precision of the images."""
     name = (("complex64", "complex128") if kernel.dtype.kind == "c" else ("float32", "float64"))[double]
     if isinstance(x, np.ndarray) or not isinstance(kernel, np.ndarray):
