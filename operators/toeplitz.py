@@ -190,27 +190,34 @@ def _spectrum(k: Array, w: Array, shape: tuple[int, ...]) -> Array:
     """Discrete Fourier transform of the lags ``q(d)``, for d from ``1 - n`` to ``n - 1`` per axis.
 
     Made of transforms onto grids of n, one for each half of every axis, so that the memory stays that of one.
+    With real weights ``q(-d) = conj(q(d))``, and half of them are enough.
     """
+    import scipy.fft
+
+    from rayfold.kernels.cpu.threads import n_threads
     from rayfold.kernels.toeplitz import lengths
 
-    from . import plans
+    from .engine_finufft import make
 
     grid = tuple(2 * n for n in lengths(shape))
     lags = np.zeros(grid, np.complex128)
     one = np.empty((1, *shape), np.complex128)
-    plan = plans.plan(k, shape, BUILD_EPS, "auto", one)
-    for halves in itertools.product((0, 1), repeat=len(shape)):
+    plan = make(k, shape, BUILD_EPS, one)  # not kept: it is needed once, and large
+    hermitian = np.isrealobj(w)
+    for halves in itertools.product((0,) if hermitian else (0, 1), *[(0, 1)] * (len(shape) - 1)):
         # mode m of the transform is voxel m - n // 2; the half begins at lag 0 or at lag -n
         shift = np.array([n // 2 - half * n for n, half in zip(shape, halves, strict=True)])
         strengths = (w * np.exp(1j * (k @ shift))).astype(np.complex128)
         plan.adjoint(strengths[None], one)
-        put = [slice(0, n) if not half else slice(m - n, m) for n, m, half in zip(shape, grid, halves, strict=True)]
+        put = [slice(m - n, m) if half else slice(n) for n, m, half in zip(shape, grid, halves, strict=True)]
         lags[tuple(put)] = one[0]
     for axis, (n, m) in enumerate(zip(shape, grid, strict=True)):
-        lags[(slice(None),) * axis + (m - n,)] = 0  # lag -n is never used; without it real weights stay hermitian
-    import scipy.fft
-
-    from rayfold.kernels.cpu.threads import n_threads
-
+        # lag -n is never used; without it real weights stay hermitian
+        lags[(slice(None),) * axis + (m - n,)] = 0
+    if hermitian and shape[0] > 1:
+        mirror = lags[shape[0] - 1 : 0 : -1].conj()
+        for axis in range(1, len(grid)):
+            mirror = np.roll(np.flip(mirror, axis), 1, axis)
+        lags[grid[0] - shape[0] + 1 :] = mirror
     lags /= math.prod(shape)
     return scipy.fft.fftn(lags, overwrite_x=True, workers=n_threads())
