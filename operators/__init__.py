@@ -6,14 +6,14 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Adjoint, Composed, Identity, LinearOperator, Scaled, Select, Sum
-from .blocks import Batched, BlockDiagonal, Stack
+from .base import Adjoint, Composed, Identity, LinearOperator, Scaled, Sum
+from .blocks import Batched, BlockDiagonal, Select, Stack
 from .geometry import FanBeam, ParallelBeam, VectorBeam, Volume, covering
 
 if TYPE_CHECKING:
     from .calculus import Diagonal, Pad
-    from .coils import CoilSensitivities
     from .checks import conformance, dot_test, gradient_test
+    from .coils import CoilSensitivities
     from .differences import Gradient, SymmetricGradient
     from .fbp import fbp_operator
     from .fourier import FFT, CartesianMask

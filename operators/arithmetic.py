@@ -17,11 +17,12 @@ Array = Any
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Arithmetic(LinearOperator):
-    """Base of operators whose `evaluate` is array arithmetic: derivatives with respect to what they hold are
-    those of the caller's library, of every order.
+    """Base of operators whose `evaluate` is array arithmetic.
 
-    A subclass is a ``dataclass(frozen=True, eq=False, repr=False)`` that names its array fields in `held`, states their
-    shapes in `operand_shapes` also where it does not hold them, and writes `evaluate` with `own`.
+    Derivatives with respect to the arrays they hold are those of the caller's library, of every order.
+
+    A subclass is a ``dataclass(frozen=True, eq=False, repr=False)`` that names its array fields in `held`,
+    states their shapes in `operand_shapes` also where it does not hold them, and writes `evaluate` with `own`.
     """
 
     held: ClassVar[tuple[str, ...]] = ()
@@ -47,7 +48,7 @@ class Arithmetic(LinearOperator):
         return replace(self, **operands)
 
     def own(self, name: str, x: Array) -> Array:
-        """An array of the operator in the library and precision of `x`; TypeError for that of another library."""
+        """An array that is held, in the library and precision of `x`; TypeError if it is of another one."""
         value = getattr(self, name)
         if isinstance(value, np.ndarray):
             return dispatch.constant(self, name, x)

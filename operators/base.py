@@ -11,7 +11,7 @@ import abc
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from itertools import pairwise
 from numbers import Complex, Real
@@ -147,7 +147,7 @@ class LinearOperator(abc.ABC):
         return Composed.of(self.H, self)
 
     def weighted_gram(self, weights: Array) -> LinearOperator:
-        """``A.H W A`` for weights that broadcast to `out_shape`; operators that know a faster way override it."""
+        """``A.H W A`` for weights that broadcast to `out_shape`; some operators know a faster way."""
         from .calculus import Diagonal
 
         return Composed.of(self.H, Diagonal(self.out_shape, weights), self)
@@ -186,6 +186,8 @@ class LinearOperator(abc.ABC):
 
     def __getitem__(self, rows: Any) -> LinearOperator:
         """Only some entries along the first output axis (views, shots): ordered subsets."""
+        from .blocks import Select
+
         return Composed.of(Select(self.out_shape, _positions(rows, self.out_shape[0])), self)
 
     @cached_property
@@ -206,7 +208,8 @@ class LinearOperator(abc.ABC):
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return text.call(self) if is_dataclass(self) else f"{type(self).__name__}{self.in_shape, self.out_shape}"
+        shapes = f"{self.in_shape, self.out_shape}"
+        return text.call(self) if is_dataclass(self) else f"{type(self).__name__}{shapes}"
 
     def norm(self, n_iterations: int = 30, *, seed: int = 0) -> float:
         """Largest singular value by power iteration from a seeded start (from below, about 1 % after 30)."""
@@ -471,30 +474,3 @@ class Identity(LinearOperator):
 
     def evaluate(self, x: Array, *, adjoint: bool) -> Array:
         return x
-
-
-@dataclass(frozen=True)
-class Select(LinearOperator):
-    """Picks entries along the first axis; the adjoint puts them back and adds repeated ones."""
-
-    shape: tuple[int, ...]
-    rows: tuple[int, ...] = field(repr=False)
-    nonnegative = True
-
-    in_shape = property(lambda self: self.shape)
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        return (len(self.rows), *self.shape[1:])
-
-    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
-        rows = list(self.rows)
-        if not adjoint:
-            out[...] = x[:, rows]
-            return
-        out[...] = 0
-        if len(set(rows)) == len(rows):
-            out[:, rows] = x
-        else:
-            for i, row in enumerate(rows):
-                out[:, row] += x[:, i]

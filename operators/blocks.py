@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import dispatch
@@ -133,3 +133,30 @@ class BlockDiagonal(Composite):
     @property
     def gram(self) -> LinearOperator:
         return BlockDiagonal(tuple(part.gram for part in self.parts))
+
+
+@dataclass(frozen=True)
+class Select(LinearOperator):
+    """Picks entries along the first axis; the adjoint puts them back and adds repeated ones."""
+
+    shape: tuple[int, ...]
+    rows: tuple[int, ...] = field(repr=False)
+    nonnegative = True
+
+    in_shape = property(lambda self: self.shape)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.shape[1:])
+
+    def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
+        rows = list(self.rows)
+        if not adjoint:
+            out[...] = x[:, rows]
+            return
+        out[...] = 0
+        if len(set(rows)) == len(rows):
+            out[:, rows] = x
+        else:
+            for i, row in enumerate(rows):
+                out[:, row] += x[:, i]

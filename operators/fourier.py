@@ -107,7 +107,9 @@ class FFT(LinearOperator):
         n = len(shape)
         axes = tuple(range(-n, 0)) if self.axes is None else tuple(int(a) for a in self.axes)
         if any(not -n <= a < n for a in axes) or len({a % n for a in axes}) < len(axes):
-            raise ValueError(f"axes {axes} of an array of {n} axes; give each of them once, from {-n} to {n - 1}")
+            raise ValueError(
+                f"axes {axes} of an array of {n} axes; give each of them once, from {-n} to {n - 1}"
+            )
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "axes", tuple(sorted(a % n - n for a in axes)))
 

@@ -76,7 +76,9 @@ class NUFFT(LinearOperator):
         shape = tuple(int(n) for n in self.shape)
         object.__setattr__(self, "shape", shape)
         if not 1 <= len(shape) <= 3 or min(shape) < 1:
-            raise ValueError(f"the image has shape {shape}; it must have one to three axes of positive length")
+            raise ValueError(
+                f"the image has shape {shape}; it must have one to three axes of positive length"
+            )
         if self.engine not in plans.ENGINES:
             raise ValueError(f"engine is {self.engine!r}; it must be one of {', '.join(plans.ENGINES)}")
         if self.eps is not None and not 0 < self.eps < 1:
@@ -242,7 +244,9 @@ class NUFFT(LinearOperator):
         n = len(self._samples)
         shared = w is not None and all(m == 1 for m in w.shape[: max(0, w.ndim - n)])
         if self.trajectory is None or w is None or not shared or np.iscomplexobj(w):
-            return super().gram if w is not None and w.ndim == 0 and w == 1 else super().weighted_gram(weights)
+            return (
+                super().gram if w is not None and w.ndim == 0 and w == 1 else super().weighted_gram(weights)
+            )
         kept = vars(self._root).setdefault("_grams", {})
         key = digest(w)
         if key not in kept:

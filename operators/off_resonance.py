@@ -96,7 +96,9 @@ def time_segments(
     found = None
     for n in tried:
         centres = np.linspace(t.min(), t.max(), n)
-        basis = np.linalg.lstsq(_turn(middle, centres) * weight[:, None], exact * weight[:, None], rcond=1e-12)[0]
+        basis = np.linalg.lstsq(
+            _turn(middle, centres) * weight[:, None], exact * weight[:, None], rcond=1e-12
+        )[0]
         error = float(np.abs((_turn(middle, centres) @ basis - exact) * weight[:, None]).max())
         found = Segments(np.asarray(basis.reshape(n, *t.shape), np.complex128), centres, error)
         if error <= tolerance:
@@ -153,7 +155,9 @@ class OffResonance(Arithmetic):
         if not self.centres:
             raise ValueError("OffResonance needs at least one segment; time_segments finds them")
         if self.shape is None:
-            if self.field_map is None or isinstance(self.field_map, np.ndarray) and np.iscomplexobj(self.field_map):
+            if self.field_map is None or (
+                isinstance(self.field_map, np.ndarray) and np.iscomplexobj(self.field_map)
+            ):
                 raise ValueError("the field map must be an array of real numbers, in Hz")
             object.__setattr__(self, "shape", tuple(self.field_map.shape))
 

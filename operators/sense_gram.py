@@ -1,4 +1,4 @@
-"""The gram of SENSE off the grid in one pass: coil after coil, so that no stack of coil images is ever made."""
+"""The gram of SENSE off the grid, coil after coil: no stack of coil images is ever made."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ BUILD_EPS = 1e-14  # the kernel is made in double precision, once
 class Toeplitz(LinearOperator):
     """``A.H W A`` of a `NUFFT`: a convolution with the point spread function of its sampling.
 
-    ``(T x)_n = sum_m q(n - m) x_m`` with ``q(d) = 1/n sum_j w_j exp(i k_j . d)``, by Fourier transforms of twice
-    the grid. Self-adjoint. With a basis of K components, ``q`` is a K x K matrix of such functions.
+    ``(T x)_n = sum_m q(n - m) x_m`` with ``q(d) = 1/n sum_j w_j exp(i k_j . d)``, by Fourier transforms of
+    twice the grid. Self-adjoint. With a basis of K components, ``q`` is a K x K matrix of such functions.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Toeplitz(LinearOperator):
         --------
         >>> from rayfold.operators import NUFFT
         >>> T = Toeplitz.of(NUFFT((4, 4), np.zeros((3, 2))))
-        >>> round(abs(T(np.ones((4, 4), complex))[0, 0]), 9)  # three samples of the mean
+        >>> round(float(abs(T(np.ones((4, 4), complex))[0, 0])), 9)  # three samples of the mean
         3.0
         """
         from rayfold.kernels import toeplitz
@@ -106,7 +106,9 @@ class Toeplitz(LinearOperator):
             b = np.asarray(A.basis).reshape(len(A.basis), -1)
             rows = [w.reshape(-1) * b[i].conj() * b[j] for i, j in _upper(len(b))]
         spectra = [_spectrum(k, row, A.shape) for row in rows]
-        if all(np.isrealobj(row) for row in rows):  # real weights make a hermitian kernel: its spectrum is real
+        if all(
+            np.isrealobj(row) for row in rows
+        ):  # real weights make a hermitian kernel: its spectrum is real
             spectra = [s.real for s in spectra]
         stacked = np.stack(spectra) if A.basis is not None else spectra[0]
         kernel = toeplitz.prepare(stacked, A.shape, real=real)
