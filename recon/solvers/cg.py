@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from rayfold.operators import LinearOperator
 from rayfold.operators.dispatch import namespace
-from rayfold.operators.noise import Gaussian
 from rayfold.recon.arrays import along, axpy, inner, ratio, root, start
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.problem import Problem
+from rayfold.recon.solvers.normal import gram_of, normal
 
 Array = Any
 
@@ -19,7 +19,7 @@ class CGState(NamedTuple):
     """State of `CG`.
 
     `r` is what the normal equations lack, `p` the search direction, `gamma` the squared norm of `r`, `energy`
-    the objective, `gram` the operator ``A.H A`` where it serves.
+    the objective, `gram` the operator ``A.H A``, or ``A.H W A``, where it serves (see `gram_of`).
     """
 
     x: Array
@@ -36,9 +36,11 @@ class CG:
     """Solve ``(A.H W A + damping) x = A.H W y`` by conjugate gradients.
 
     The iterates are those of `CGLS`, in exact arithmetic. Without noise, or with one standard deviation for
-    all data, a step applies ``A.gram`` and never A: the faster one where the gram is a convolution. `CGLS` is
-    the more accurate one: here the condition of A enters squared, and the residual of the data is found from
-    the fall of the objective, to about the square root of the precision of the arrays times the data.
+    all data, a step applies ``A.gram`` and never A: the faster one where the gram is a convolution. With a
+    standard deviation for each datum so it does where the operator can put the weights into its gram (density
+    weights of a `NUFFT` that coils share, weights of whole views of `XRay` with ``model="fourier"``). `CGLS`
+    is the more accurate one: here the condition of A enters squared, and the residual of the data is found
+    from the fall of the objective, to about the square root of the precision of the arrays times the data.
 
     Parameters
     ----------
@@ -73,13 +75,12 @@ class CG:
         squared = inner(A.out_shape, r, weighted)
         r = axpy(-self.damping, x, A.H(weighted))
         energy = (squared + self.damping * inner(A.in_shape, x, x)) / 2
-        gram = A.gram if _is_uniform(problem) else None
-        return CGState(x, r, r, inner(A.in_shape, r, r), energy, gram, root(squared))
+        return CGState(x, r, r, inner(A.in_shape, r, r), energy, gram_of(problem), root(squared))
 
     def step(self, problem: Problem, state: CGState) -> CGState:
         """One step: one gram, or one A and one A.H."""
         A, p = problem.A, state.p
-        q = A.H(problem.weigh(A(p))) if state.gram is None else problem.weigh(state.gram(p))
+        q = normal(problem, state.gram, p)
         curvature = inner(A.in_shape, p, q) + self.damping * inner(A.in_shape, p, p)
         alpha = ratio(state.gamma, curvature)
         energy = state.energy - alpha * state.gamma / 2
@@ -97,11 +98,3 @@ class CG:
     def objective(self, problem: Problem, state: CGState) -> Array:
         """``1/2 |A x - y|_W^2 + damping / 2 |x|^2``, one per problem."""
         return state.energy
-
-
-def _is_uniform(problem: Problem) -> bool:
-    """Whether the weights are one number."""
-    noise = problem.noise
-    if noise is None:
-        return True
-    return isinstance(noise, Gaussian) and noise.sigma is not None and getattr(noise.sigma, "ndim", 0) == 0

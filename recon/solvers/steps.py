@@ -9,6 +9,7 @@ import numpy as np
 from rayfold.operators.dispatch import match, namespace
 from rayfold.recon.arrays import along, expand, inner, ratio, root
 from rayfold.recon.problem import Problem
+from rayfold.recon.solvers.normal import gram_of, normal
 
 if TYPE_CHECKING:
     from rayfold.recon.priors.prior import Split
@@ -96,9 +97,9 @@ def _power(problem: Problem, n: int) -> Array:
     A = problem.A
     like = A.H(problem.y)
     x = match(np.random.default_rng(0).standard_normal(tuple(like.shape)), like)
-    value = inner(A.in_shape, x, x)
+    value, gram = inner(A.in_shape, x, x), gram_of(problem)
     for _ in range(n):
         x = x * along(A.in_shape, ratio(namespace(value).ones_like(value), root(value)))
-        x = A.H(problem.weigh(A(x)))
+        x = normal(problem, gram, x)
         value = inner(A.in_shape, x, x)
     return root(value)

@@ -128,7 +128,6 @@ COMPOSITES = {
 }
 
 
-
 def trajectory(n: int, ndim: int, seed: int = 5) -> np.ndarray:
     """Points anywhere in k-space, one of them on its edge."""
     k = np.random.default_rng(seed).uniform(-math.pi, math.pi, (n, ndim))
@@ -172,6 +171,7 @@ FOURIER = {
     "SENSE": lambda: lines() @ FFT((4, 5)) @ maps(),
     "SENSE, two sets": lambda: FFT((4, 5)) @ CoilSensitivities(phases((3, 2, 4, 5)), sets=True),
     "SENSE, radial": lambda: nufft() @ maps(),
+    "SENSE, gram of radial": lambda: (nufft() @ maps()).gram,
     "SENSE, subspace": lambda: (
         nufft(basis=phases((2, 14))) @ CoilSensitivities(phases((3, 4, 5)), components=2)
     ),
@@ -180,7 +180,20 @@ FOURIER = {
     "frames": lambda: BlockDiagonal((nufft(), NUFFT((4, 5), trajectory(14, 2, 6), eps=1e-14))),
 }
 
-TABLE = PROJECTORS | SIMPLE | COMPOSITES | FOURIER
+SLICES = {  # the Fourier model of parallel beams
+    "Fourier slices": lambda: XRay(IMAGE, ParallelBeam(TURN, 16), model="fourier"),
+    "Fourier slices along the axes": lambda: XRay(Volume((8, 8)), ParallelBeam(AXES, 15), model="fourier"),
+    "Fourier slices, narrow detector": lambda: XRay(
+        IMAGE, ParallelBeam(TURN, 10, detector_offset=1.3), model="fourier"
+    ),
+    "Fourier slices, oblong pixels, fine detector": lambda: XRay(
+        Volume((9, 6), (0.7, 1.9), (2.0, -1.0)), ParallelBeam(TURN, 60, 0.31), model="fourier"
+    ),
+    "Fourier slices, coarse detector": lambda: XRay(IMAGE, ParallelBeam(TURN, 5, 4.0), model="fourier"),
+    "Fourier slices, uneven vectors": lambda: XRay(IMAGE, shaking_parallel(), model="fourier"),
+}
+
+TABLE = PROJECTORS | SIMPLE | COMPOSITES | FOURIER | SLICES
 FEW = [
     "parallel",
     "fan curved",
