@@ -71,7 +71,8 @@ class SenseGram(LinearOperator):
         plain = not (coils.sets or coils.lead or gram.real) and coils.components == gram.components
         if not held or not plain or gram.lead != (coils.n_coils,) or coils.maps.ndim != 1 + len(gram.shape):
             return None
-        return cls(gram.shape, gram.kernel, coils.maps, gram.components)
+        maps = np.ascontiguousarray(coils.maps)  # eigenvectors, as ESPIRiT's, have the coils last in memory
+        return cls(gram.shape, gram.kernel, maps, gram.components)
 
     @property
     def in_shape(self) -> tuple[int, ...]:
