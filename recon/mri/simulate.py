@@ -121,7 +121,7 @@ def head(shape: tuple[int, int], *, texture: float = 0.04, turns: float = 0.5) -
     from rayfold.recon.thorax import texture_like
 
     ny, nx = shape
-    table = shepp_logan_table(radius=1.0)
+    table = shepp_logan_table(radius=0.9)  # air around it
     table[:, 0] = SIGNALS
     plane = ellipses(Volume((ny, nx), (2 / ny, 2 / nx)), table, unit="a.u.").array
     y, x = np.meshgrid(*(2 * (np.arange(n) - n // 2) / n for n in shape), indexing="ij")

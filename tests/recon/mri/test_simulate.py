@@ -9,8 +9,10 @@ from tests.recon.mri.coil_phantom import misfit
 from rayfold.operators.fourier import ifft
 from rayfold.recon.mri import simulate
 from rayfold.recon.mri.espirit_maps import espirit
+from rayfold.recon.mri.methods import reconstruct_kspace
 from rayfold.recon.mri.simulate import head, loop_coils, simulate_kspace
 from rayfold.recon.mri.whiten import noise_covariance
+from rayfold.recon.trajectories import radial
 
 
 def test_field_on_the_axis_of_a_loop():
@@ -74,6 +76,15 @@ def test_trajectory_over_the_grid_measures_the_grid():
     one = simulate_kspace(image, (n, n), coils=3, snr=None, trajectory=grid[5])
     assert one.axes == ("coil", "sample")
     np.testing.assert_array_equal(one.data, off.data[:, 5])
+
+
+def test_spokes_to_image():
+    """From samples to an image by name, with maps and weights of its own."""
+    image, n = head((96, 96)), 48
+    spokes = simulate_kspace(image, (n, n), coils=6, trajectory=radial(40, 2 * n), snr=100)
+    lines = simulate_kspace(image, (n, n), coils=6, snr=100, seed=1)
+    made, full = (abs(reconstruct_kspace(scan).array) for scan in (spokes, lines))
+    assert np.linalg.norm(made - full) < 0.1 * np.linalg.norm(full)
 
 
 def test_noise_is_what_was_asked_for():
