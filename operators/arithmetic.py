@@ -22,7 +22,7 @@ class Arithmetic(LinearOperator):
     Derivatives with respect to the arrays they hold are those of the caller's library, of every order.
 
     A subclass is a ``dataclass(frozen=True, eq=False, repr=False)`` that names its array fields in `held`,
-    states their shapes in `operand_shapes` also where it does not hold them, and writes `evaluate` with `own`.
+    states their shapes in `operand_shapes` also where it does not hold them, and writes `evaluate` by `own`.
     """
 
     held: ClassVar[tuple[str, ...]] = ()
