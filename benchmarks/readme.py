@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.readme_mri import brain, others
+
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- benchmark table: python -m benchmarks.readme -->", "<!-- end of benchmark table -->"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -166,6 +168,9 @@ def main() -> None:
     parts = [table(results), solvers(race), quality(dival, htc)]
     if (RESULTS / "mri_cpu.json").exists():
         parts.insert(1, mri(json.loads((RESULTS / "mri_cpu.json").read_text())))
+    if (RESULTS / "mri_brain.json").exists():
+        measured = json.loads((RESULTS / "mri_brain.json").read_text())
+        parts += [brain(measured), others(measured)]
     text = "\n\n".join(parts)
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text().partition(START)
