@@ -116,20 +116,24 @@ def transform(
 def _ready(
     x: Array, kind: str, vectors: Array, beam: BeamStructure, volume: Volume
 ) -> tuple[Array, Array, list[tuple[int, Any]]]:
-    """Points and factors for the library and precision of x, and which views have which period; made once."""
+    """Points, factors in the library and precision of x, and which views have which period; made once."""
 
-    def make() -> tuple[Array, ...]:
+    def host() -> tuple[Array, ...]:
         made = slices(vectors, beam, volume)
-        return made.points, np.stack([made.factor.real, made.factor.imag], axis=-1)
+        return made.points, made.lengths
 
-    def lengths() -> tuple[Array, ...]:
-        return (slices(vectors, beam, volume).lengths,)
+    def device() -> tuple[Array, ...]:
+        factor = slices(vectors, beam, volume).factor
+        return (np.stack([factor.real, factor.imag], axis=-1),)
 
-    points, factor = prepared(x, (vectors,), ("fourier", beam, volume), make)
-    (periods,) = prepared(np.empty(0), (vectors,), ("fourier, periods", beam, volume), lengths)
+    # points stay on the host: a plan knows the same array again without looking at its numbers
+    points, periods = prepared(np.empty(0, str(x.dtype)), (vectors,), ("fourier", beam, volume), host)
+    (factor,) = prepared(x, (vectors,), ("fourier, factors", beam, volume), device)
     found = np.unique(periods)
-    rows = [slice(None)] if len(found) == 1 else [np.flatnonzero(periods == n) for n in found]
-    groups = [(int(n), few) for n, few in zip(found, rows, strict=True)]
+    if len(found) == 1:
+        return points, factor.view(kind)[..., 0], [(int(found[0]), slice(None))]
+    xp = dispatch.namespace(x)
+    groups = [(int(n), xp.asarray(np.flatnonzero(periods == n))) for n in found]
     return points, factor.view(kind)[..., 0], groups
 
 
