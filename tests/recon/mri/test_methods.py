@@ -186,6 +186,38 @@ def test_a_series_as_low_rank_plus_sparse():
     assert found.axes == ("repetition", "y", "x") and against(found, truth) < 0.08
 
 
+def test_lines_measured_separately_calibrate():
+    third, centre = np.arange(48) % 3 == 0, abs(np.arange(48) - 24) < 10
+    about = {"sampled": third[:, None], "noise": noise_scan()}
+    alone = KSpace(cartesian().data * third[:, None], ("coil", "ky", "kx"), **about)
+    with pytest.raises(ValueError, match="calibration"):
+        reconstruct_kspace(alone.take("coil", [0, 1, 2]), "grappa")
+    scan = KSpace(
+        alone.data,
+        alone.axes,
+        calibration=noisy(FFT(SHAPE)(COILS * IMAGE), 5) * centre[:, None],
+        calibration_sampled=centre[:, None],
+        **about,
+    )
+    for method in ("sense", "grappa"):
+        assert against(reconstruct_kspace(scan, method)) < 0.1
+
+
+def test_slices_and_repetitions_with_masks_of_their_own():
+    rng = np.random.default_rng(3)
+    masks = np.stack([(rng.random(48) < 0.5) | (abs(np.arange(48) - 24) < 8) for _ in range(3)])
+    masks = masks[:, None, :, None]
+    full = np.stack([[noisy(cartesian().data, 4 * r + s) for s in range(2)] for r in range(3)])
+    axes = ("repetition", "slice", "coil", "ky", "kx")
+    scan = KSpace(full * masks[:, :, None], axes, sampled=masks, noise=noise_scan())
+    for method in ("sense", "grappa", "lps"):
+        made = solve_kspace(scan, method)
+        assert made.series.shape == (3, 2, *SHAPE)
+        assert (
+            max(against(made.series.image(repetition=r, slice=s)) for r in range(3) for s in range(2)) < 0.12
+        )
+
+
 def test_three_dimensions():
     shape = (8, 24, 20)
     maps, image = coil_maps(shape, 6), phantom(shape)
