@@ -138,13 +138,13 @@ def test_all_others_apply_the_operator_twice(name):
         assert difference(run(CG(), given, 2).x, run(CGLS(), given, 2).x) < 1e-9
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own call
 def test_weights_in_a_transform_of_torch_stay_there():
     given = convert(views(), torch.as_tensor)
 
     def solved(sigma):
         return CG().step(own := given._replace(noise=Gaussian(sigma)), CG().init(own)).x.square().sum()
 
-    # a model of noise checks its numbers, which a batch of them does not let it: one derivative, no vmap
     sigma, direction = given.noise.sigma, torch.ones_like(given.noise.sigma)
     _, slope = torch.func.jvp(solved, (sigma,), (direction,))
     step = 1e-6
