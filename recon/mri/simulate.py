@@ -65,7 +65,7 @@ def loop_coils(shape: tuple[int, ...], coils: int = 8) -> Array:
     at = np.meshgrid(*(2 * (np.arange(n) - n // 2) / n for n in shape), indexing="ij", sparse=True)
     z, y, x = (np.zeros((1,) * len(shape)), *at) if len(shape) == 2 else at
     maps = np.stack([_received(x, y, z, *_loop(c, coils, len(shape))) for c in range(coils)])
-    origin = (slice(None), *(n // 2 for n in shape))
+    origin: Any = (slice(None), *(n // 2 for n in shape))
     return np.asarray(maps / np.linalg.norm(maps[origin]), np.complex64)
 
 
