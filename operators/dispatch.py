@@ -56,6 +56,8 @@ def namespace(x: Array) -> Any:
 
 def constant(op: LinearOperator, name: str, x: Array) -> Array:
     """The NumPy attribute `name` of an operator in the library, on the device and in the precision of `x`."""
+    if type(x) not in _constants:  # an operator of arithmetic may be the first to see a tracer
+        _bridge(type(x))
     return _constants[type(x)](op, name, x)
 
 
@@ -74,7 +76,7 @@ def _constant(op: LinearOperator, name: str, x: Array) -> Array:
 
 def require_same(name: str, value: Array, x: Array) -> Array:
     """An operand, if it is of the library of `x`; TypeError otherwise."""
-    mine, theirs = _libraries[type(x)], library(type(value))
+    mine, theirs = _libraries.get(type(x)) or library(type(x)), library(type(value))
     if mine != theirs:
         raise TypeError(f"operand {name} is a {theirs} array, the input a {mine} array; convert one of them")
     return value

@@ -140,7 +140,12 @@ class NUFFT(LinearOperator):
 
     def over(self, lead: tuple[int, ...]) -> NUFFT:
         """Coils, slices, ...: all transformed at once."""
-        return replace(self, lead=(*lead, *self.lead)) if lead else self
+        if not lead:
+            return self
+        made = replace(self, lead=(*lead, *self.lead))
+        if self.trajectory is not None:
+            vars(made)["_root"] = self._root  # what is made for one is made for all
+        return made
 
     def __getitem__(self, shots: Any) -> LinearOperator:
         """Only some entries of the first axis of the trajectory: a smaller operator, not a mask."""

@@ -96,7 +96,8 @@ def plan(points: Array, shape: tuple[int, ...], eps: float, engine: str, like: A
         made = import_module(f".engine_{chosen}", __package__).make(
             points.reshape(-1, len(shape)), shape, eps, like
         )
-        frozen = isinstance(points, np.ndarray) and not points.flags.writeable
+        # a view that cannot be written to may still change with the memory it shows
+        frozen = isinstance(points, np.ndarray) and points.flags.owndata and not points.flags.writeable
         _kept[key] = entries
         _kept.move_to_end(key)
         entries.append((weakref.ref(points) if frozen else None, points.copy(), made))
