@@ -97,6 +97,10 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int, row: s
     upper, lower = tail(statistics.chi_square, statistics.n_data)
     size = image_scale(problem.A.in_shape, x) if scale is None else np.full(_lead(problem), float(scale))
     cast = namespace(x).astype(x, residual.dtype)  # complex data are of a complex image
+    flagged = statistics.out_of_line
+    if row == "coil" or (known and not noise.estimated):
+        # their noise is known each for itself: what fits within it is not out of line, however well others fit
+        flagged = flagged & (statistics.views > 1)
     check = examine(problem.A, cast, residual)
     system = System(quadratic, size, response(problem.A, check.random))
     parts = split(system, cast, prediction, pairs - PAIRS - RESPONSE)
@@ -109,7 +113,7 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int, row: s
         p_overfit=_plain(lower) if known and not noise.estimated else None,
         noise_estimated=not known or noise.estimated,
         views=statistics.views,
-        out_of_line=statistics.out_of_line,
+        out_of_line=flagged,
         frequencies=statistics.frequencies,
         spectrum=statistics.spectrum,
         correlation=_plain(statistics.correlation),

@@ -19,8 +19,9 @@ def field_map(
 ) -> Array:
     """Estimate the off-resonance from two echoes.
 
-    The phase of ``p = sum_c second_c conj(first_c)`` is ``2 pi f echo_spacing`` in every coil. It is found by
-    minimising, over all voxels,
+    Where the field is f higher the signal turns by ``-2 pi f t``, as in `OffResonance` (the sense of
+    ``exp(-i k r)``): the phase of ``p = sum_c first_c conj(second_c)`` is ``2 pi f echo_spacing`` in every
+    coil. Images from a transform of the other sign give ``-f``. It is found by minimising, over all voxels,
 
         ``sum w (1 - cos(2 pi f T - arg p)) + r / 2 sum |difference of 2 pi f T|^2``
 
@@ -59,7 +60,7 @@ def field_map(
     Examples
     --------
     >>> ramp = np.linspace(-20, 20, 16) * np.ones((16, 1))  # Hz
-    >>> later = np.exp(2j * np.pi * ramp * 2e-3)
+    >>> later = np.exp(-2j * np.pi * ramp * 2e-3)
     >>> bool(abs(field_map(np.ones_like(later), later, 2.0, regularisation=0) - ramp).max() < 1e-9)
     True
     """
@@ -77,7 +78,7 @@ def field_map(
             raise ValueError(f"the {name} echo is real; the field is in the phase of complex images")
         if not is_traced(image) and not np.isfinite(to_numpy(image)).all():
             raise ValueError(f"the {name} echo holds NaN or infinite values; set those voxels to 0")
-    product = second * xp.conj(first)
+    product = first * xp.conj(second)
     early, late = xp.abs(first) ** 2, xp.abs(second) ** 2
     if coils:
         product, early, late = (xp.sum(v, axis=0) for v in (product, early, late))
