@@ -99,7 +99,7 @@ def _certify(problem: Problem, x: Array, scale: float | None, pairs: int, row: s
     cast = namespace(x).astype(x, residual.dtype)  # complex data are of a complex image
     flagged = statistics.out_of_line
     if row == "coil" or (known and not noise.estimated):
-        # their noise is known each for itself: what fits within it is not out of line, however well others fit
+        # each has noise of known size: what fits within it is not out of line, however well others fit
         flagged = flagged & (statistics.views > 1)
     check = examine(problem.A, cast, residual)
     system = System(quadratic, size, response(problem.A, check.random))

@@ -64,7 +64,8 @@ def _mask(mask: npt.NDArray[np.bool_], title: str) -> Any:
     figure = blank(wide, high)
     axes = figure.add_axes((ROOM / wide, ROOM / high, width / wide, height / high))
     extent = (-(nx // 2) - 0.5, nx - nx // 2 - 0.5, ny - ny // 2 - 0.5, -(ny // 2) - 0.5)
-    axes.imshow(grid, cmap="gray_r", vmin=0, vmax=1, extent=extent, aspect="equal", interpolation="antialiased")
+    shown = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "aspect": "equal", "interpolation": "antialiased"}
+    axes.imshow(grid, extent=extent, **shown)
     axes.set_xticks([-(nx // 2), 0, nx - nx // 2 - 1])
     axes.set_yticks([-(ny // 2), 0, ny - ny // 2 - 1])
     _dress(axes, "kx", "ky")
