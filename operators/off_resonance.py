@@ -86,21 +86,21 @@ def time_segments(
         raise ValueError(f"interpolator is {interpolator!r}; it must be 'measured' or 'uniform'")
     if n_segments is not None and n_segments < 1:
         raise ValueError(f"n_segments is {n_segments}; it must be 1 or more, or None to find their number")
-    counts, edges = np.histogram(f, bins=BINS) if np.ptp(f) > 0 else (np.ones(1), np.array([f[0], f[0]]))
-    used = counts > 0 if interpolator == "measured" else np.ones(len(counts), bool)
-    middle = ((edges[:-1] + edges[1:]) / 2)[used]
-    weight = np.sqrt(counts[used] / counts.max()) if interpolator == "measured" else np.ones(used.sum())
-    exact = _turn(middle, t.reshape(-1))
-    span = float(np.ptp(t)) * 1e-3 * float(np.ptp(middle))
+    once, back = np.unique(t, return_inverse=True)  # shots share their times
+    if interpolator == "measured":
+        at, weight = _frequencies(np.sort(f))
+    else:
+        at, weight = np.linspace(f.min(), f.max(), BINS), np.ones(BINS)
+    exact = _turn(at, once)
+    span = float(np.ptp(t)) * 1e-3 * float(np.ptp(f))
     tried = range(2 + math.ceil(span), MOST_SEGMENTS) if n_segments is None else (n_segments,)
     found = None
     for n in tried:
         centres = np.linspace(t.min(), t.max(), n)
-        basis = np.linalg.lstsq(
-            _turn(middle, centres) * weight[:, None], exact * weight[:, None], rcond=1e-12
-        )[0]
-        error = float(np.abs((_turn(middle, centres) @ basis - exact) * weight[:, None]).max())
-        found = Segments(np.asarray(basis.reshape(n, *t.shape), np.complex128), centres, error)
+        basis = np.linalg.lstsq(_turn(at, centres) * weight[:, None], exact * weight[:, None], rcond=1e-12)[0]
+        error = float(np.abs((_turn(at, centres) @ basis - exact) * weight[:, None]).max())
+        basis = np.asarray(basis[:, back.reshape(-1)].reshape(n, *t.shape), np.complex128)
+        found = Segments(basis, centres, error)
         if error <= tolerance:
             return found
     if n_segments is not None and found is not None:
@@ -109,6 +109,15 @@ def time_segments(
         f"{MOST_SEGMENTS} segments do not reach {tolerance:g} for {span:.3g} turns; "
         "allow a larger tolerance, or check that times are in ms and the map in Hz"
     )
+
+
+def _frequencies(f: Floats) -> tuple[Floats, Floats]:
+    """Lowest and highest frequency of every bin that is not empty, and their weights; `f` is sorted."""
+    counts = np.histogram(f, bins=BINS)[0] if f[-1] > f[0] else np.array([len(f)])
+    stop = np.cumsum(counts)
+    used = counts > 0
+    weight = np.sqrt(counts[used] / counts.max())
+    return np.concatenate([f[(stop - counts)[used]], f[stop[used] - 1]]), np.concatenate([weight, weight])
 
 
 def _turn(frequencies: Floats, times: Floats) -> npt.NDArray[np.complex128]:
