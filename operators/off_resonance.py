@@ -99,8 +99,8 @@ def time_segments(
         centres = np.linspace(t.min(), t.max(), n)
         basis = np.linalg.lstsq(_turn(at, centres) * weight[:, None], exact * weight[:, None], rcond=1e-12)[0]
         error = float(np.abs((_turn(at, centres) @ basis - exact) * weight[:, None]).max())
-        basis = np.asarray(basis[:, back.reshape(-1)].reshape(n, *t.shape), np.complex128)
-        found = Segments(basis, centres, error)
+        every = basis[:, back.reshape(-1)].reshape(n, *t.shape)
+        found = Segments(np.asarray(every, np.complex128), centres, error)
         if error <= tolerance:
             return found
     if n_segments is not None and found is not None:
