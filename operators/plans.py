@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import threading
 import weakref
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 Array = Any
-KEPT = 24  # plans
+KEPT = 256  # plans, one for each frame of a series
+KEPT_BYTES = 1 << 30  # of their oversampled grids, as far as can be told from the image
 ENGINES = ("auto", "finufft", "cufinufft", "gridding")
 MOST_K = np.pi * (1 + 1e-3 / np.pi)  # rad/voxel, with room for rounding
 
@@ -124,8 +126,18 @@ def _same(content: Array, points: Array) -> bool:
 
 def _trim() -> None:
     """Forget the plans that were used least recently."""
-    while sum(map(len, _kept.values())) > KEPT:
+    while True:
+        n = sum(map(len, _kept.values()))
+        size = sum(len(entries) * _bytes(key) for key, entries in _kept.items())
+        if n <= 1 or (n <= KEPT and size <= KEPT_BYTES):
+            return
         oldest = next(iter(_kept))
         _kept[oldest].pop(0)
         if not _kept[oldest]:
             del _kept[oldest]
+
+
+def _bytes(key: tuple[Any, ...]) -> int:
+    """Memory of a plan's grid, twice as long along every axis, for two transforms at a time."""
+    shape, kind = key[1], key[3]
+    return 2 * math.prod(2 * n for n in shape) * (16 if kind == "complex128" else 8)

@@ -1,4 +1,4 @@
-"""Everything that may be learned in MRI: derivatives of first and second order, each batch element its own."""
+"""What may be learned in MRI: derivatives of first and second order, each batch element its own."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,10 @@ SEGMENTS = time_segments(TIMES, FIELD_MAP, n_segments=3)
 OPERANDS = {
     "trajectory": lambda: (nufft((3, 4), 6), "trajectory"),
     "trajectory in 3D": lambda: (nufft((2, 3, 2), 5), "trajectory"),
-    "trajectory of shots": lambda: (NUFFT((3, 4), trajectory(6, 2).reshape(2, 3, 2), eps=1e-14), "trajectory"),
+    "trajectory of shots": lambda: (
+        NUFFT((3, 4), trajectory(6, 2).reshape(2, 3, 2), eps=1e-14),
+        "trajectory",
+    ),
     "trajectory, coils": lambda: (nufft((3, 4), 6).over((2,)), "trajectory"),
     "basis": lambda: (nufft((3, 4), 6, basis=phases((2, 6))), "basis"),
     "coil maps": lambda: (maps(2, (3, 4)), "maps"),
@@ -167,10 +170,11 @@ def test_gradients_are_those_of_the_exact_sum(x64):
 def test_the_field_map_and_the_weights_have_the_gradients_of_the_signal_equation():
     k, f0, w0, x0 = trajectory(14, 2), 0.9 * FIELD_MAP, np.linspace(0.5, 2, 14), draw((4, 5))
     found = time_segments(TIMES, FIELD_MAP, interpolator="uniform", tolerance=1e-9)
-    F, O = NUFFT((4, 5), k, basis=found.basis, eps=1e-14), OffResonance(FIELD_MAP, tuple(found.centres))
+    F = NUFFT((4, 5), k, basis=found.basis, eps=1e-14)
+    turned = OffResonance(FIELD_MAP, tuple(found.centres))
 
     def ours(x, f, w):
-        A = Diagonal((14,), w0).bind(weights=w) @ F @ O.bind(field_map=f)
+        A = Diagonal((14,), w0).bind(weights=w) @ F @ turned.bind(field_map=f)
         return (abs(A(x)) ** 2).sum()
 
     def truth(x, f, w):
