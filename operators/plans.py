@@ -140,4 +140,4 @@ def _trim() -> None:
 def _bytes(key: tuple[Any, ...]) -> int:
     """Memory of a plan's grid, twice as long along every axis, for two transforms at a time."""
     shape, kind = key[1], key[3]
-    return 2 * math.prod(2 * n for n in shape) * (16 if kind == "complex128" else 8)
+    return 2 * math.prod(2 * int(n) for n in shape) * (16 if kind == "complex128" else 8)
