@@ -44,8 +44,12 @@ ARRAY, BODY = "2024-02-06-164128.dat", "2024-02-06-164120.dat"
 N, ACS = 128, slice(59, 69)
 SMOOTHING = 2.5  # standard deviation, voxels, of the neighbourhoods of the measured maps
 HEAD = 10.0  # cross-covariance over its lower quartile (beside the head) that is signal
-MAIN = "measured maps"
-DIRECTED = (MAIN, "sigpy maps")  # targets the searches are directed by; for the others they count as well
+MAIN, NOISY = "measured maps", "measured maps, with the noise around"
+DIRECTED = (
+    MAIN,
+    NOISY,
+    "sigpy maps",
+)  # what searches are directed by; they count for every target
 RANDOM_LINES, RANDOM_SEED = 29, 0
 METHODS = ("zero-filled", "CG-SENSE", "L1-wavelet", "TV")
 
@@ -100,7 +104,7 @@ def sides(chosen: str, *, full: bool) -> list[Side]:
 def targets(kspace: Array, body: Array) -> dict[str, Array]:
     """The main target, and those with each package's own default maps from all lines."""
     maps, head = measured_maps(kspace, body)
-    found = {MAIN: mvue(kspace, maps * head), "measured maps, with the noise around": mvue(kspace, maps)}
+    found = {MAIN: mvue(kspace, maps * head), NOISY: mvue(kspace, maps)}
     lines = np.ones(N, bool)
     for side in sides("both", full=True):
         maps = Trial(side, Task(kspace, lines, kspace, lines), {}).cut_maps(side.default)
@@ -146,18 +150,21 @@ def compare(
     """Search one side on one task, or go on from the settings found before; best and default scores."""
     trial = Trial(side, task, against)
     start = time.perf_counter()
-    rows = {} if before is None else before["methods"]
     if before is None:
         trial.search(DIRECTED)
+    rows = {}
     for name in METHODS:
-        row = rows.setdefault(name, {})
-        for target in () if before is None else DIRECTED:
-            trial.descend(name, target, row["best"][target]["setting"])
+        old = {} if before is None else before["methods"][name]["best"]
+        for target, row in old.items():
+            setting = {k: tuple(v) if isinstance(v, list) else v for k, v in row["setting"].items()}
+            trial.evaluate(name, setting)
+            if target in DIRECTED:
+                trial.descend(name, target, setting)
         best = {target: trial.best(name, target) for target in against}
-        found = {target: entry(score, against[target]) for target, score in best.items()}
-        for target, old in row.get("best", {}).items():
-            found[target] = max(old, found[target], key=lambda e: e["psnr"] or 0)
-        row["best"], row["default"] = found, at_defaults(trial, name, against)
+        rows[name] = {
+            "best": {target: entry(score, against[target]) for target, score in best.items()},
+            "default": at_defaults(trial, name, against),
+        }
         if images:
             np.save(images / f"{side.name}_{name}.npy", best[MAIN].image)
         said = [
@@ -178,9 +185,7 @@ def main() -> int:
     default = Path(__file__).parent / "results" / "mri_brain.json"
     parser.add_argument("--out", type=Path, default=default, help="JSON to write; other sides in it are kept")
     parser.add_argument("--side", choices=("both", "sigpy", "rayfold"), default="both")
-    parser.add_argument(
-        "--refine", action="store_true", help="go on from the settings in --out"
-    )
+    parser.add_argument("--refine", action="store_true", help="go on from the settings in --out")
     parser.add_argument("--masks", nargs="+", choices=tuple(masks()), default=tuple(masks()))
     parser.add_argument(
         "--maps", nargs="+", choices=("few lines", "all lines"), default=("few lines", "all lines")

@@ -84,13 +84,19 @@ def total_variation(task: Task, sensitivities: Array, setting: Setting, told: To
 
 
 def by_name(method: str) -> Callable[[Task], Array]:
-    """What `rayfold recon --method` makes of the same data, with every default."""
+    """What `rayfold recon --method` makes of the same data, with every default.
+
+    The data are white already, and a noise scan that says so keeps them as they are.
+    """
 
     def image(task: Task) -> Array:
+        coils = len(task.kspace)
+        noise = np.sqrt(2 * coils) * np.tile(np.eye(coils, dtype=np.complex64), 2)  # covariance 1
         scan = KSpace(
             task.kspace,
             ("coil", "ky", "kx"),
             sampled=task.lines[:, None],
+            noise=noise,
             calibration=task.calibration,
             calibration_sampled=task.calibration_lines[:, None],
         )
@@ -127,6 +133,7 @@ def side(*, full: bool) -> Side:
         "kernel": (None, 8) if full else (None, (3, 6), (3, 8)),
         "threshold": (0.01, 0.015, 0.02),
     }
+    more = {"kernel": (5, None, 8, 10)} if full else {}  # None: 6
     return Side(
         "rayfold",
         maps,
@@ -137,6 +144,7 @@ def side(*, full: bool) -> Side:
             "crop": (0.8, 0.85, 0.88, 0.9, 0.92, 0.93, 0.94, 0.95, 0.97),
             "width": (16, 24, 32, 40, 48, 64),
             "threshold": (0.005, 0.007, 0.01, 0.0125, 0.015, 0.0175, 0.02, 0.025, 0.03),
+            **more,
         },
         {"width": 40, "kernel": None, "threshold": 0.015, "crop": 0.9, "soft": 0.0},
         METHODS,

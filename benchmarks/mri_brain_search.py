@@ -1,4 +1,4 @@
-"""The same search for every package: a full grid over the maps, then one parameter after the other."""
+"""One search for every package: a grid over the maps, then one parameter after the other, finer."""
 
 from __future__ import annotations
 

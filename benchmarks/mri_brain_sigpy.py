@@ -95,6 +95,7 @@ def side(*, full: bool) -> Side:
     """SigPy, with maps from few lines or from all."""
     few = {"calib_width": (8, 10, 12, 16), "kernel_width": (3, 4, 5, 6), "thresh": (0.003, 0.01, 0.02, 0.05)}
     all_lines = {"calib_width": (24, 32), "kernel_width": (5, 6, 8), "thresh": (0.003, 0.01, 0.02, 0.05)}
+    more = {"calib_width": (24, 32, 40, 48), "kernel_width": (5, 6, 8, 10)} if full else {}
     return Side(
         "sigpy",
         maps,
@@ -104,6 +105,7 @@ def side(*, full: bool) -> Side:
         {
             "crop": (0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97),
             "thresh": (0.002, 0.003, 0.005, 0.007, 0.01, 0.014, 0.02, 0.03, 0.05),
+            **more,
         },
         {"calib_width": 24, "kernel_width": 6, "thresh": 0.02, "crop": 0.95},
         METHODS,
