@@ -16,7 +16,7 @@ from rayfold.operators import FFT, CartesianMask, CoilSensitivities, Gaussian
 from rayfold.recon import Problem, run
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.mri.combine import root_sum_of_squares
-from rayfold.recon.mri.espirit_maps import _mask, espirit
+from rayfold.recon.mri.espirit_maps import espirit, soft_mask
 from rayfold.recon.mri.methods import reconstruct_kspace
 from rayfold.recon.priors import TV, WaveletL1
 from rayfold.recon.priors.cycle_spinning import CycleSpinning
@@ -43,7 +43,7 @@ def maps(task: Task, setting: Setting) -> tuple[Array, Array]:
 
 def cut(found: Array, values: Array, setting: Setting) -> Array:
     """What its options `crop` and `soft` do."""
-    return (found * _mask(values, setting["crop"], setting["soft"])).astype(np.complex64)
+    return (found * soft_mask(values, setting["crop"], setting["soft"])).astype(np.complex64)
 
 
 def _problem(task: Task, sensitivities: Array) -> Problem:

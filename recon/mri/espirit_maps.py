@@ -14,7 +14,7 @@ from rayfold.recon.mri.virtual_coil import to_virtual_phase, virtual_coil
 
 Array = Any
 SLAB = 2**25  # entries of the largest arrays, patches and pointwise operator, that exist at one time
-_KERNELS, _WIDTHS = (6, 4), (40, 24)  # in 2D and 3D
+_KERNELS, _WIDTHS = (6, 4), (32, 24)  # in 2D and 3D
 
 
 class CoilMaps(NamedTuple):
@@ -40,8 +40,8 @@ def espirit(
     sets: int = 1,
     kernel: int | tuple[int, ...] | None = None,
     threshold: float = 0.015,
-    crop: float = 0.9,
-    soft: float = 0.0,
+    crop: float = 0.93,
+    soft: float = 0.05,
     width: int | tuple[int, ...] | None = None,
     intensity: bool = False,
     ndim: int | None = None,
@@ -72,7 +72,7 @@ def espirit(
     soft : float
         Half width of a smooth step about `crop` in the eigenvalue; 0 is a sharp mask.
     width : int or tuple of int, optional
-        Largest width of the calibration block per axis; 40 by default (24 in 3D).
+        Largest width of the calibration block per axis; 32 by default (24 in 3D).
     intensity : bool
         Multiply the maps by the root sum of squares of the calibration image (at most 1), so that a SENSE
         image is evenly bright. Otherwise it has the brightness of that root sum of squares.
@@ -137,7 +137,7 @@ def espirit(
     made = [_maps(flat[i, ...], shape, size, sets, threshold, intensity) for i in range(flat.shape[0])]
     maps = xp.reshape(xp.stack([m for m, _ in made]), (*lead, coils, sets, *shape))
     values = xp.reshape(xp.stack([v for _, v in made]), (*lead, sets, *shape))
-    maps = maps * xp.expand_dims(_mask(values, crop, soft), axis=-ndim - 2)
+    maps = maps * xp.expand_dims(soft_mask(values, crop, soft), axis=-ndim - 2)
     if sets > 1:
         return CoilMaps(maps, values)
     return CoilMaps(xp.squeeze(maps, axis=-ndim - 1), xp.squeeze(values, axis=-ndim - 1))
@@ -297,7 +297,7 @@ def _brightness(block: Array, shape: tuple[int, ...]) -> Array:
     return xp.astype(xp.sqrt(power / xp.max(power)), block.dtype)
 
 
-def _mask(values: Array, crop: float, soft: float) -> Array:
+def soft_mask(values: Array, crop: float, soft: float) -> Array:
     """Smooth or sharp step of the eigenvalues at `crop`, in the complex type of the maps."""
     xp = namespace(values)
     if soft:

@@ -59,9 +59,13 @@ class Model:
         at = index[names.index("slice")] if "slice" in names and len(self.maps) > 1 else 0
         return self.maps[at]
 
-    def support(self, index: Index) -> Array:
-        """Where any coil sees the image; elsewhere it is 0, whatever a penalty would put there."""
-        return (self._map(index) != 0).any(axis=0)
+    def brightness(self, index: Index) -> Array:
+        """How strongly the coils see each voxel: 1 inside the object, 0 where no coil sees anything.
+
+        A solver's image times this is 0 outside, whatever a penalty would put there, and falls off smoothly
+        where the maps do.
+        """
+        return root_sum_of_squares(self._map(index))
 
     def encoding(self, index: Index) -> LinearOperator:
         """From coil images to data, ``(coils, *grid)`` or its last axes."""

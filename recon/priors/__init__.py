@@ -1,6 +1,7 @@
 """Penalties on images: value, gradient or proximal operator, each in the caller's array library."""
 
 from rayfold.recon.priors.bounds import Box, NonNegative
+from rayfold.recon.priors.cycle_spinning import CycleSpinning
 from rayfold.recon.priors.denoiser import PlugAndPlay, from_deepinv, from_numpy, from_score, from_torch
 from rayfold.recon.priors.directional import DirectionalTV
 from rayfold.recon.priors.low_rank import LowRank
@@ -18,6 +19,7 @@ __all__ = [
     "TV",
     "Analysis",
     "Box",
+    "CycleSpinning",
     "DirectionalTV",
     "HuberTV",
     "LowRank",
