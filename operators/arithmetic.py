@@ -27,6 +27,13 @@ class Arithmetic(LinearOperator):
 
     held: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self) -> None:
+        # settled once: compilers look it up, they cannot ask a NumPy array
+        constant = tuple(name for name in self.held if isinstance(getattr(self, name), np.ndarray))
+        kind: Literal["real", "complex"] = "complex" if any(map(self.is_complex, self.held)) else "real"
+        object.__setattr__(self, "_constant", constant)
+        object.__setattr__(self, "_kind", kind)
+
     @property
     def operands(self) -> Mapping[str, Array]:
         found = {name: getattr(self, name) for name in self.held}
@@ -49,10 +56,9 @@ class Arithmetic(LinearOperator):
 
     def own(self, name: str, x: Array) -> Array:
         """An array that is held, in the library and precision of `x`; TypeError if it is of another one."""
-        value = getattr(self, name)
-        if isinstance(value, np.ndarray):
+        if name in self._constant:  # type: ignore[attr-defined]
             return dispatch.constant(self, name, x)
-        return dispatch.require_same(name, value, x)
+        return dispatch.require_same(name, getattr(self, name), x)
 
     def is_complex(self, name: str) -> bool:
         """Whether an array that is held is complex."""
@@ -62,7 +68,7 @@ class Arithmetic(LinearOperator):
     @property
     def field(self) -> Literal["real", "complex"]:  # type: ignore[override]
         """Complex as soon as one array is."""
-        return "complex" if any(map(self.is_complex, self.held)) else "real"
+        return self._kind  # type: ignore[attr-defined, no-any-return]
 
     def apply(self, x: Array, out: Array, *, adjoint: bool, **operands: Array) -> None:
         out[...] = (self.bind(**operands) if operands else self).evaluate(x, adjoint=adjoint)

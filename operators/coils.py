@@ -52,6 +52,7 @@ class CoilSensitivities(Arithmetic):
     held = ("maps",)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         least = 3 if self.sets else 2
         if self.core is None:
             if self.maps is None or self.maps.ndim < least:

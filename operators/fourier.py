@@ -167,3 +167,4 @@ class CartesianMask(Diagonal):
                 raise ValueError("the mask holds values that are not finite; it must be 0, 1 or a weight")
             if mask.dtype.kind not in "fc":
                 object.__setattr__(self, "weights", mask.astype(np.float32))
+        super().__post_init__()

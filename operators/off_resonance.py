@@ -160,6 +160,7 @@ class OffResonance(Arithmetic):
     field = "complex"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "centres", tuple(float(t) for t in self.centres))
         if not self.centres:
             raise ValueError("OffResonance needs at least one segment; time_segments finds them")
