@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from rayfold.operators.dispatch import library, namespace
+from rayfold.operators.dispatch import dtype_name, library, match, namespace
 from rayfold.operators.noise import Gaussian, Noise
 from rayfold.recon.arrays import axpy, inner, ratio, root, size, start
 from rayfold.recon.checks import positive
@@ -119,7 +119,7 @@ class LBFGS:
         """The objective less its value at `x`, in units in which the first gradient and step are 1."""
         shape = problem.A.in_shape
         here = problem.A(x)
-        data, penalty = self._data(problem, here), values(self.prior, x)
+        data, penalty = self._data(problem, here), values(self.prior, _wide(x))
         quadratic = self._is_quadratic(problem)
         lack = here - problem.y
 
@@ -138,7 +138,8 @@ class LBFGS:
                 value = inner(problem.A.out_shape, axpy(0.5, moved, lack), problem.weigh(moved))
             else:
                 value = self._data(problem, p) - data
-            return value + (values(self.prior, x) - penalty), gradient(x, p)
+            more = values(self.prior, _wide(x)) - penalty
+            return value + (more if isinstance(more, float) else match(more, x)), gradient(x, p)
 
         g = gradient(x, here)
         squared, q = inner(shape, g, g), problem.A(g)
@@ -164,6 +165,16 @@ class LBFGS:
         assert problem.noise is not None
         terms = problem.noise.log_likelihood(p, problem.y)
         return -namespace(terms).sum(terms, axis=tuple(range(-len(shape), 0)))
+
+
+def _wide(x: Array) -> Array:
+    """An image in double precision where there is one: a line search sees small differences of penalties."""
+    kind = {"float32": "float64", "complex64": "complex128"}.get(dtype_name(x))
+    return (
+        x
+        if kind is None or library(type(x)) == "jax"
+        else namespace(x).astype(x, getattr(namespace(x), kind))
+    )
 
 
 def _by_optax(solver: LBFGS, noise: Noise | None, problem: Problem, x: Array) -> Array:
