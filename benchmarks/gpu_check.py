@@ -46,6 +46,7 @@ def run_tests() -> dict[str, Any]:
     if importlib.util.find_spec("pytest"):
         # warnings of other people's packages must not decide here
         words = ["-m", "pytest", "tests/gpu", "-q", "-o", "filterwarnings=default", "-p", "no:cacheprovider"]
+        words += ["-o", "addopts=--import-mode=importlib"]  # one process for one device
         done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
         lines = (done.stdout + done.stderr).strip().splitlines()
         failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
