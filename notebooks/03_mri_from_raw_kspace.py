@@ -97,7 +97,7 @@ if scan.noise is not None:
 
 # %%
 block, known = (y, mask) if scan.calibration is None else (white(scan.calibration), scan.calibration_sampled)
-maps, eigenvalues = mri.espirit(block, sampled=known, shape=grid)
+maps, eigenvalues = mri.espirit(block, sampled=known, shape=grid, crop=0.93, soft=0.05)  # fade at the edge
 if scan.n_coils == 1:
     maps = np.ones_like(maps)  # one coil tells nothing of itself
 shown = {f"coil {c + 1}": abs(maps[c]) for c in range(min(4, len(maps)))}
