@@ -21,7 +21,7 @@ from rayfold.recon.problem import Problem
 Array = Any
 Index = tuple[int, ...]
 ONE_SCAN = ("average", "repetition", "phase")  # together they measure one set of coil maps
-EDGE = {"crop": 0.93, "soft": 0.05}  # maps fade where the object ends; benchmarks/mri_brain.py
+CROP, SOFT = 0.93, 0.05  # maps fade where the object ends; benchmarks/mri_brain.py
 CENTRE = 24  # of the k-space a trajectory is gridded to, for coil maps
 
 
@@ -199,10 +199,11 @@ def coil_maps(scan: KSpace) -> Array:
         data, mask = data[None], mask.reshape(1, *mask.shape[-ndim:])
     if scan.n_coils == 1:
         return np.ones((1, 1, *scan.grid), np.complex64)
-    made = [
-        espirit(np.ascontiguousarray(one), sampled=mask[min(i, len(mask) - 1)], shape=scan.grid, **EDGE).maps
-        for i, one in enumerate(data)
-    ]
+    made = []
+    for i, one in enumerate(data):
+        known = mask[min(i, len(mask) - 1)]
+        block = np.ascontiguousarray(one)
+        made.append(espirit(block, sampled=known, shape=scan.grid, crop=CROP, soft=SOFT).maps)
     return np.stack(made).astype(np.complex64)
 
 
