@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from rayfold.operators import FanBeam, ParallelBeam, VectorBeam, Volume, covering
+from rayfold.operators.dispatch import to_numpy
 from rayfold.operators.filters import Window
 from rayfold.recon.data import Image, Scan
+from rayfold.recon.device import resolve_device, to_device
 from rayfold.recon.iterative import ITERATIVE, recipe
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.preprocess import prepare
@@ -119,28 +121,6 @@ def _row_drift(scan: Scan) -> float:
     if isinstance(beam, VectorBeam):
         return math.inf if beam.kind == "fan" else 0.0
     return (scan.n_rows - 1) / 2 * beam.half_width / beam.source_to_axis
-
-
-def resolve_device(wanted: str) -> str:
-    """Resolve "auto": the first CUDA device CuPy sees, else the CPU."""
-    if wanted == "cpu":
-        return "cpu"
-    kind, _, number = wanted.partition(":")
-    if kind not in ("auto", "cuda") or (number and not number.isdigit()):
-        raise ValueError(f"device is {wanted!r}; it must be auto, cpu, cuda or cuda:N")
-    try:
-        import cupy
-
-        n = int(cupy.cuda.runtime.getDeviceCount())
-    except Exception as error:  # CuPy missing, or any failure of the driver
-        if kind == "auto":
-            return "cpu"
-        raise ValueError(
-            f"device {wanted} needs an NVIDIA GPU and CuPy (rayfold[cuda12]); use cpu"
-        ) from error
-    if int(number or 0) >= n:
-        raise ValueError(f"device {wanted} does not exist; CuPy sees {n} devices")
-    return f"cuda:{number or 0}"
 
 
 @overload
@@ -259,8 +239,8 @@ def reconstruct_ct(
             if progress is not None:
                 progress(done * steps + i, len(chunks) * steps)
 
-        part = _to(chosen.device, data[first : first + SLICES])
-        out[first : first + SLICES] = _back(apply(part, tick))
+        part = to_device(chosen.device, data[first : first + SLICES])
+        out[first : first + SLICES] = to_numpy(apply(part, tick))
         tick(steps)
     step = chosen.volume.steps
     array, space = (out[0], step) if scan.data.ndim == 2 else (out, (scan.row_pitch or step[0], *step))
@@ -335,16 +315,3 @@ def fbp(
     return reconstruct_ct(
         scan, "fbp", window=window, cutoff=cutoff, grid=grid, spacing=spacing, device=device
     )
-
-
-def _to(device: str, host: Array) -> Array:
-    if device == "cpu":
-        return host
-    import cupy
-
-    with cupy.cuda.Device(int(device.partition(":")[2])):
-        return cupy.asarray(host)
-
-
-def _back(array: Array) -> Array:
-    return array if isinstance(array, np.ndarray) else array.get()

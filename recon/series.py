@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -149,11 +149,9 @@ class Series:
 
     def images(self, part: Part = "magnitude") -> Iterator[tuple[str, Image]]:
         """Every image with its name ("echo1_repetition2", counted from 1; "image" if there is one alone)."""
-        names = self.labels
-        sizes = [self.array.shape[self.axes.index(name)] for name in names]
-        for index in itertools.product(*map(range, sizes)):
-            label = "_".join(f"{n}{i + 1}" for n, i, m in zip(names, index, sizes, strict=True) if m > 1)
-            yield label or "image", self.image(part, **dict(zip(names, index, strict=True)))
+        sizes = {name: self.array.shape[self.axes.index(name)] for name in self.labels}
+        for label, index in labelled(sizes):
+            yield label or "image", self.image(part, **index)
 
     def save(self, path: str | Path, *, part: Part = "magnitude", force: bool = False) -> list[Path]:
         """Write every image; with more than one, its name goes before the suffix (``brain_echo1.nii.gz``)."""
@@ -172,3 +170,16 @@ class Series:
         step = " x ".join(f"{s:.4g}" for s in self.spacing)
         kind = "complex" if np.iscomplexobj(self.array) else "magnitude"
         return f"Series({sizes}, {step} mm, {kind})"
+
+
+def labelled(sizes: Mapping[str, int]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Name and index of every image along axes of these lengths; axes of length 1 have no part in the name.
+
+    Examples
+    --------
+    >>> list(labelled({"echo": 2, "average": 1}))
+    [('echo1', {'echo': 0, 'average': 0}), ('echo2', {'echo': 1, 'average': 0})]
+    """
+    for index in itertools.product(*map(range, sizes.values())):
+        at = dict(zip(sizes, index, strict=True))
+        yield "_".join(f"{name}{i + 1}" for name, i in at.items() if sizes[name] > 1), at

@@ -80,14 +80,10 @@ def _refuse_ct_settings(settings: Settings, args: argparse.Namespace) -> None:
 
 def _labels(scan: Any) -> list[str]:
     """Names of the images a scan gives, as `Series.images` forms them."""
-    import itertools
+    from rayfold.recon.series import labelled
 
-    axes = [(name, scan.size(name)) for name in scan.leading if name != "slice"]
-    found = [
-        "_".join(f"{name}{i + 1}" for (name, n), i in zip(axes, index, strict=True) if n > 1)
-        for index in itertools.product(*(range(n) for _, n in axes))
-    ]
-    return [f"image_{label}" if label else "image" for label in found]
+    sizes = {name: scan.size(name) for name in scan.leading if name != "slice"}
+    return [f"image_{label}" if label else "image" for label, _ in labelled(sizes)]
 
 
 def _names(scan: Any, formats: list[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rayfold.operators.dispatch import to_numpy
+from rayfold.recon.device import resolve_device, to_device
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.mri.combine import combine_mvue
 from rayfold.recon.mri.grid import crop
@@ -32,7 +33,7 @@ MRI_METHODS: dict[str, int] = {
     "lps": 100,
 }
 REGULARISED = ("wavelet", "tv")
-DAMPING = 0.01  # of the largest eigenvalue, in sense; benchmarks/mri_brain.py
+DAMPING = 0.01  # in sense, where all of a Cartesian grid has eigenvalue 1; benchmarks/mri_brain.py
 FACTOR = {"wavelet": 0.4, "tv": 0.2}  # weight of each penalty over the rms pull of the noise on a voxel
 WAVELET = "sym4"
 FRAMES = ("repetition", "phase")  # axes along which an image may change
@@ -108,7 +109,7 @@ class Reconstruction:
             raise ValueError("rss uses no model of the coils; certify the image of mvue or sense")
         seen = self.model.brightness(index)
         image = self.uncut[index] / np.where(seen > 0, seen, 1)  # what the maps are for
-        image = self.model._to(np.ascontiguousarray(image, dtype=np.complex64))
+        image = to_device(self.model.device, np.ascontiguousarray(image, dtype=np.complex64))
         return self.model.problem(index), image
 
 
@@ -118,7 +119,7 @@ def reconstruct_kspace(
     *,
     iterations: int | None = None,
     strength: float | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     verbose: bool = False,
     progress: Progress | None = None,
 ) -> Series:
@@ -183,13 +184,11 @@ def solve_kspace(
     *,
     iterations: int | None = None,
     strength: float | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     verbose: bool = False,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """As `reconstruct_kspace`, with what is needed to certify the images."""
-    from rayfold.recon.methods import resolve_device
-
     name = method or default_method(scan)
     check_method(scan, name)
     steps = MRI_METHODS[name] if iterations is None else int(iterations)
@@ -242,10 +241,10 @@ def _direct(model: Model, name: str, notes: list[str]) -> Array:
     out = np.empty((*scan.data.shape[: len(scan.leading)], *grid), np.complex64)
     filled = _filled(scan) if name == "grappa" else scan.data
     for index in model.indices():
-        maps = model._map(index)
+        maps = model.maps_of(index)
         if name == "gridding":
             w = entry(model.density, index, len(scan.k_axes)).astype(np.float32)
-            coils = to_numpy(model.encoding(index).H(model._to(scan.data[index] * w)))
+            coils = to_numpy(model.encoding(index).H(to_device(model.device, scan.data[index] * w)))
         else:
             coils = ifft(filled[index], axes)
         out[index] = combine_mvue(coils, maps) * model.brightness(index)
@@ -333,9 +332,9 @@ def _series(model: Model, steps: int, progress: Progress | None) -> Array:
     rest = list(np.ndindex(*lead[:axis], *lead[axis + 1 :]))
     for done, other in enumerate(rest):
         frames = [(*other[:axis], t, *other[axis:]) for t in range(n)]
-        S = CoilSensitivities(model._map(frames[0]))
+        S = CoilSensitivities(model.maps_of(frames[0]))
         A = BlockDiagonal(tuple(model.encoding(index) @ S for index in frames))
-        y = model._to(np.stack([scan.data[index] for index in frames]).astype(np.complex64))
+        y = to_device(model.device, np.stack([scan.data[index] for index in frames]).astype(np.complex64))
 
         def tick(status: Any, done: int = done) -> None:
             if progress is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from rayfold.operators import LinearOperator
 from rayfold.operators.noise import Gaussian
+from rayfold.recon.device import to_device
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.mri.combine import root_sum_of_squares
 from rayfold.recon.mri.espirit_maps import espirit
@@ -55,7 +56,8 @@ class Model:
         """Of every image, along the leading axes of the scan."""
         return itertools.product(*(range(self.scan.size(name)) for name in self.scan.leading))
 
-    def _map(self, index: Index) -> Array:
+    def maps_of(self, index: Index) -> Array:
+        """Coil maps of an image's slice, ``(coils, *grid)``."""
         names = self.scan.leading
         at = index[names.index("slice")] if "slice" in names and len(self.maps) > 1 else 0
         return self.maps[at]
@@ -66,7 +68,7 @@ class Model:
         A solver's image times this is 0 outside, whatever a penalty would put there, and falls off smoothly
         where the maps do.
         """
-        return root_sum_of_squares(self._map(index))
+        return root_sum_of_squares(self.maps_of(index))
 
     def encoding(self, index: Index) -> LinearOperator:
         """From coil images to data, ``(coils, *grid)`` or its last axes."""
@@ -84,31 +86,20 @@ class Model:
         """SENSE: one image from the data of all coils."""
         from rayfold.operators import CoilSensitivities
 
-        y = self._to(np.ascontiguousarray(self.scan.data[index], dtype=np.complex64))
-        A = self.encoding(index) @ CoilSensitivities(self._map(index))
+        y = to_device(self.device, np.ascontiguousarray(self.scan.data[index], dtype=np.complex64))
+        A = self.encoding(index) @ CoilSensitivities(self.maps_of(index))
         return Problem(A, y, self._noise(index), "a.u.")
-
-    def coil_problem(self, index: Index = ()) -> Problem:
-        """Every coil for itself: an image each."""
-        y = self._to(np.ascontiguousarray(self.scan.data[index], dtype=np.complex64))
-        return Problem(self.encoding(index).over((self.scan.n_coils,)), y, self._noise(index), "a.u.")
 
     def _noise(self, index: Index) -> Gaussian:
         scan = self.scan
         if scan.cartesian and scan.sampled is not None:
             weights = entry(scan.sampled, index, len(scan.grid)).astype(np.float32)
-            sigma = Gaussian.from_weights(self._to(np.broadcast_to(weights, scan.grid).copy())).sigma
+            sigma = Gaussian.from_weights(
+                to_device(self.device, np.broadcast_to(weights, scan.grid).copy())
+            ).sigma
         else:
             sigma = 1.0
         return Gaussian(sigma, estimated=self.noise_estimated)
-
-    def _to(self, host: Array) -> Array:
-        if self.device == "cpu":
-            return host
-        import cupy
-
-        with cupy.cuda.Device(int(self.device.partition(":")[2])):
-            return cupy.asarray(host)
 
     @cached_property
     def density(self) -> Array:
