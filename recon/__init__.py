@@ -12,7 +12,10 @@ _HOME = {
     "KSpace": "kspace",
     "InconsistentInput": "errors",
     "OutputFailure": "errors",
+    "CTProtocol": "protocol",
+    "MRIProtocol": "protocol",
     "Problem": "problem",
+    "Protocol": "protocol",
     "Scan": "data",
     "Series": "series",
     "UnreadableInput": "errors",
@@ -36,6 +39,7 @@ _MODULES = (
     "plot",
     "preprocess",
     "priors",
+    "protocol",
     "quality",
     "report",
     "solvers",
@@ -45,11 +49,14 @@ _MODULES = (
 __all__ = [
     "CGLS",
     "SIRT",
+    "CTProtocol",
     "Image",
     "InconsistentInput",
     "KSpace",
+    "MRIProtocol",
     "OutputFailure",
     "Problem",
+    "Protocol",
     "Scan",
     "Series",
     "UnreadableInput",
@@ -66,6 +73,7 @@ __all__ = [
     "prepare",
     "preprocess",
     "priors",
+    "protocol",
     "quality",
     "read_image",
     "reconstruct",
@@ -89,6 +97,7 @@ if TYPE_CHECKING:
         plot,
         preprocess,
         priors,
+        protocol,
         quality,
         report,
         solvers,
@@ -104,6 +113,7 @@ if TYPE_CHECKING:
     from rayfold.recon.methods import fbp, reconstruct
     from rayfold.recon.preprocess import prepare
     from rayfold.recon.problem import Problem
+    from rayfold.recon.protocol import CTProtocol, MRIProtocol, Protocol
     from rayfold.recon.series import Series
     from rayfold.recon.simulation import simulate
     from rayfold.recon.solvers import CGLS, SIRT, run
