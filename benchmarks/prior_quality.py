@@ -1,0 +1,172 @@
+"""What the prior reaches on measured scans and held-out families, beside what it was asked to reach.
+
+    python -m benchmarks.prior_quality --data FOLDER [--weights base] [--only denoise,sparse] [--out FILE.json]
+
+FOLDER is described in `benchmarks.prior_images`. Every task runs alone; a run replaces its own tasks in the
+file and keeps the others. Baselines that need no weights are read from ``results/prior_baselines.json`` and
+computed where they are missing (``--fresh``: all); BM3D then needs ``--peers PYTHON``, an interpreter that has
+it. Without ``--weights`` only baselines are computed. Oracles (weights, stopping, cut-offs chosen with the
+truth in view) belong to the baselines alone: the prior runs once, as a user would run it.
+
+Tasks: denoise, sparse, lowdose, limited, ellipses, mri, superres, units, speed, wellposed, nulls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import commit, machine
+from benchmarks.prior_cases import BASELINES, OURS, Case, Store
+
+RESULT = Path(__file__).parent / "results" / "prior_quality.json"
+Entries = list[dict[str, Any]]
+Found = tuple[list[Case], Entries]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What tasks get: the data, the prior and the file it came from, the baselines."""
+
+    data: Path
+    prior: Any
+    weights: str | None
+    store: Store
+    peers: str | None
+    adapted: dict[str, str]
+    seed: int = 0
+
+
+def _denoise(given: Given) -> Found:
+    from benchmarks import prior_denoise as task
+
+    cases = task.cases(given.data, given.prior, given.store, given.peers)
+    return cases, task.entries(cases) if given.prior is not None else []
+
+
+def _tomography(name: str) -> Callable[[Given], Found]:
+    def task(given: Given) -> Found:
+        from benchmarks import prior_tomography as task
+
+        cases = getattr(task, name)(given.data, given.prior, given.store)
+        return cases, task.entries(cases) if given.prior is not None else []
+
+    return task
+
+
+def _mri(name: str) -> Callable[[Given], Found]:
+    def task(given: Given) -> Found:
+        from benchmarks import prior_mri as task
+
+        cases = getattr(task, name)(given.data, given.prior, given.store)
+        return cases, task.entries(cases) if given.prior is not None else []
+
+    return task
+
+
+TASKS: dict[str, Callable[[Given], Found]] = {
+    "denoise": _denoise,
+    "sparse": _tomography("sparse"),
+    "lowdose": _tomography("low_dose"),
+    "mri": _mri("undersampled"),
+    "superres": _mri("cropped"),
+}
+
+
+def table(entries: Entries) -> str:
+    """Aligned lines: reached or not, value, target, number, interval."""
+    rows = [("", "value", "target", "n", "95 %", "")]
+    for e in entries:
+        sign = "<=" if e["sense"] == "at most" else ">="
+        between = "" if e["interval"] is None else "{:.2f} .. {:.2f}".format(*e["interval"])
+        goal = f"{sign} {e['target']:g} {e['unit']}".rstrip()
+        rows.append(
+            (e["what"], number(e["value"]), goal, str(e["n"]), between, "yes" if e["reached"] else "NO")
+        )
+    widths = [max(len(row[k]) for row in rows) for k in range(6)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if k == 0 else cell.rjust(w)
+            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def number(value: float) -> str:
+    """Two decimals, or scientific where they would show nothing."""
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.1e}"
+
+
+def details(cases: list[Case]) -> str:
+    """Every case on a line."""
+    lines = []
+    for case in cases:
+        scores = "  ".join(f"{name} {value:.2f}" for name, value in case.scores.items())
+        took = f"  ({case.seconds[OURS]:.1f} s)" if OURS in case.seconds else ""
+        lines.append(f"  {case.image:28s} {case.setting:32s} {scores}{took}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the tasks, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the measured data")
+    parser.add_argument("--weights", help='"small", "base" or a .safetensors file; baselines alone without')
+    parser.add_argument("--only", default=",".join(TASKS), help="tasks, separated by commas")
+    parser.add_argument(
+        "--adapted", nargs="*", default=[], help="limited=FILE ellipses=FILE: adapted weights"
+    )
+    parser.add_argument("--peers", help="interpreter that has bm3d, for baselines not in the file")
+    parser.add_argument("--fresh", action="store_true", help="compute the baselines again")
+    parser.add_argument("--baselines", type=Path, default=BASELINES)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--worst", type=Path, help="PNG of the ten worst cases")
+    words = parser.parse_args()
+    names = words.only.split(",")
+    unknown = [name for name in names if name not in TASKS]
+    if unknown:
+        parser.error(f"no such task: {', '.join(unknown)}; there are {', '.join(TASKS)}")
+    prior = None
+    if words.weights is not None:
+        from benchmarks.prior_methods import load
+
+        prior = load(words.weights)
+    store = Store(words.baselines, fresh=words.fresh)
+    adapted = dict(pair.split("=", 1) for pair in words.adapted)
+    given = Given(words.data, prior, words.weights, store, words.peers, adapted)
+    result: dict[str, Any] = json.loads(words.out.read_text()) if words.out.exists() else {}
+    result.setdefault("tasks", {})
+    every: list[Case] = []
+    for name in names:
+        start = time.perf_counter()
+        cases, lines = TASKS[name](given)
+        every += cases
+        seconds = time.perf_counter() - start
+        print(f"{name} ({seconds:.0f} s)\n{details(cases)}\n{table(lines) if lines else ''}\n", flush=True)
+        if prior is None:
+            continue
+        result["machine"], result["commit"] = machine(("numpy", "numba", "torch")), commit()
+        result["tasks"][name] = {
+            "weights": words.weights,
+            "seconds": round(seconds, 1),
+            "entries": lines,
+            "cases": [case.record() for case in cases],
+        }
+        words.out.write_text(json.dumps(result, indent=1) + "\n")
+    if prior is not None and len(names) > 1:
+        print(table([e for name in result["tasks"] for e in result["tasks"][name]["entries"]]))
+    if words.worst and every and prior is not None:
+        from benchmarks.prior_gallery import gallery
+
+        gallery(every, words.worst)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
