@@ -1,0 +1,85 @@
+"""Random MR images: the same bodies with any contrast, a bias field, a smooth phase and a scanner's k-space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rayfold.recon.phantoms.anatomy import Body, Look, head, limb, torso
+from rayfold.recon.phantoms.ct import TISSUES
+from rayfold.recon.phantoms.fields import normalised, smooth_map
+
+Floats = npt.NDArray[Any]
+DARK = {"air": 0.0, "cortical": 0.02, "table": 0.0, "lung": 0.04}
+DEPENDS = {
+    "deep": "grey",
+    "organ": "muscle",
+    "heart": "muscle",
+    "eye": "csf",
+    "marrow": "fat",
+    "spongy": "fat",
+}
+
+
+def mr_head(shape: tuple[int, ...], seed: int) -> Floats:
+    """A head with random contrast, complex.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Two or three axes.
+    seed : int
+        Everything varies with it and only with it.
+
+    Returns
+    -------
+    ndarray, shape
+        complex64, magnitude 0 to about 1.
+
+    Examples
+    --------
+    >>> mr_head((64, 64), 1).dtype
+    dtype('complex64')
+    """
+    return _scan(shape, np.random.default_rng([seed, 103]), head)
+
+
+def mr_body(shape: tuple[int, ...], seed: int) -> Floats:
+    """A chest, a belly or limbs with random contrast, complex; as `mr_head`.
+
+    Examples
+    --------
+    >>> mr_body((64, 64), 1).shape
+    (64, 64)
+    """
+    rng = np.random.default_rng([seed, 104])
+    return _scan(shape, rng, torso if rng.uniform() < 0.6 else limb)
+
+
+def _scan(shape: tuple[int, ...], rng: np.random.Generator, draw: Any) -> Floats:
+    rough = float(np.exp(rng.uniform(np.log(0.005), np.log(0.06))))
+    looks: dict[str, Look] = {}
+
+    def look(tissue: str) -> Look:
+        if tissue not in looks:
+            value = float(rng.uniform(0.08, 1.0))
+            if tissue in DEPENDS:
+                value = look(DEPENDS[tissue]).value * rng.uniform(0.8, 1.2)
+            if tissue == "white":
+                value = look("grey").value * float(np.exp(rng.choice([-1, 1]) * rng.uniform(0.1, 0.5)))
+            if tissue in DARK:
+                value = DARK[tissue] * rng.uniform(0.5, 2)
+            looks[tissue] = Look(value, rough * value * rng.uniform(0.5, 1.5), int(rng.integers(2, 14)))
+        return looks[tissue]
+
+    assert set(DARK) <= set(TISSUES)
+    body = Body(shape, rng, look)
+    draw(body)
+    image = body.finish(rng.uniform(0.35, 0.8))
+    grid = (1, *shape) if len(shape) == 2 else shape
+    coils = np.exp(rng.uniform(0, 0.5) * smooth_map(grid, 3, rng)).reshape(shape)
+    phase = rng.uniform(0, np.pi) * smooth_map(grid, int(rng.integers(2, 6)), rng).reshape(shape)
+    phase += rng.uniform(0, 2 * np.pi)
+    return normalised(image * coils * np.exp(1j * phase.astype(np.float32)))
