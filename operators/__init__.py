@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from .noise import Gaussian, Poisson, PoissonTransmission
     from .nufft import NUFFT
     from .off_resonance import OffResonance, time_segments
+    from .resample import Blur, Downsample, KSpaceCrop
     from .toeplitz import Toeplitz
     from .wavelet import Wavelet
     from .xray import XRay
 
 # loaded when first asked for: some of these need compiled kernels
 _HOME = {
+    "Blur": "resample",
     "CartesianMask": "fourier",
     "CoilSensitivities": "coils",
     "FFT": "fourier",
@@ -34,7 +36,9 @@ _HOME = {
     "Toeplitz": "toeplitz",
     "time_segments": "off_resonance",
     "Diagonal": "calculus",
+    "Downsample": "resample",
     "Gradient": "differences",
+    "KSpaceCrop": "resample",
     "SymmetricGradient": "differences",
     "Wavelet": "wavelet",
     "Pad": "calculus",
@@ -54,14 +58,17 @@ __all__ = [
     "Adjoint",
     "Batched",
     "BlockDiagonal",
+    "Blur",
     "CartesianMask",
     "CoilSensitivities",
     "Composed",
     "Diagonal",
+    "Downsample",
     "FanBeam",
     "Gaussian",
     "Gradient",
     "Identity",
+    "KSpaceCrop",
     "LinearOperator",
     "OffResonance",
     "Pad",

@@ -11,10 +11,13 @@ from rayfold.operators import (
     FFT,
     NUFFT,
     BlockDiagonal,
+    Blur,
     CartesianMask,
     CoilSensitivities,
+    Downsample,
     FanBeam,
     Identity,
+    KSpaceCrop,
     LinearOperator,
     OffResonance,
     ParallelBeam,
@@ -193,7 +196,24 @@ SLICES = {  # the Fourier model of parallel beams
     "Fourier slices, uneven vectors": lambda: XRay(IMAGE, shaking_parallel(), model="fourier"),
 }
 
-TABLE = PROJECTORS | SIMPLE | COMPOSITES | FOURIER | SLICES
+RESOLUTION = {
+    "blur": lambda: Blur((5, 6), (0.6, 1.1)),
+    "blur, zeros around": lambda: Blur((2, 3, 4), 0.8, axes=(-2, -1), boundary="zero"),
+    "blur, kernel": lambda: Blur((4, 5), kernel=weights((3, 5))),
+    "blur, kernel of one axis, zeros around": lambda: Blur(
+        (4, 3), kernel=weights((9,)), axes=(-2,), boundary="zero"
+    ),
+    "binning": lambda: Downsample((4, 6), (2, 3)),
+    "binning of bins": lambda: Downsample((2, 3, 6), 2, axes=(-1,)),
+    "k-space cut": lambda: KSpaceCrop((5, 6), (3, 4)),
+    "k-space cut of one axis": lambda: KSpaceCrop((2, 6, 3), 3, axes=(-2,)),
+    "k-space cut, real": lambda: KSpaceCrop((5, 6), (4, 2), field="real"),
+    "binned projections": lambda: Downsample((7, 14), 2, axes=(-1,)) @ parallel(),
+    "projections of a blurred image": lambda: parallel() @ Blur(IMAGE.shape, 0.7),
+    "coil images of less k-space": lambda: KSpaceCrop((4, 5), (2, 3)) @ maps(),
+}
+
+TABLE = PROJECTORS | SIMPLE | COMPOSITES | FOURIER | SLICES | RESOLUTION
 FEW = [
     "parallel",
     "fan curved",
