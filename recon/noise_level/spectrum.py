@@ -1,0 +1,91 @@
+"""From noise measured by a few filters to its level in four octaves, through a model of its spectrum.
+
+The octaves are those of radial frequency r over Nyquist: r >= 1/2 (the corner of the square with it), 1/4 to
+1/2, 1/8 to 1/4, and below. The level of an octave is the root of the mean spectral density over it, so white
+noise of standard deviation s has the levels (s, s, s, s).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rayfold.recon.noise_level.details import GRID, responses, white_gains
+
+Array = npt.NDArray[Any]
+EDGES = (np.inf, 0.5, 0.25, 0.125, -1.0)
+FINE = 3  # filters that are measured: the coarser ones hold too much image and only bound the noise
+POWERS = np.arange(0, 1.55, 0.1)  # of r: 0 is white, 1 a ramp filter's
+CUTS = np.concatenate([np.geomspace(0.2, 2.0, 40), [np.inf]])
+SHARPNESS = (2, 8)  # a window's smooth decay; zero padding of k-space
+TRUSTED = 0.03  # relative error of a measured level
+TRUSTED_BOUND = 0.06
+
+
+@lru_cache(maxsize=1)
+def _models() -> tuple[Array, Array, Array, Array]:
+    """Levels in every filter ``(n, 5)`` and octave ``(n, 4)`` of every model, its price, its power of r."""
+    f = np.fft.fftfreq(GRID) * 2
+    r = np.hypot(f[:, None], f)
+    passed, gains = responses(), white_gains()
+    octaves = np.stack([(r < hi) & (r >= lo) for hi, lo in pairwise(EDGES)])
+    filters, levels, cost, powers = [], [], [], []
+    for sharp in SHARPNESS:
+        for cut in CUTS:
+            for power in POWERS:
+                density = np.maximum(r, 0.5 / GRID) ** power * np.exp(-((r / cut) ** sharp))
+                filters.append(np.sqrt((passed * density).mean((-2, -1))) / gains)
+                levels.append(np.sqrt((octaves * density).sum((-2, -1)) / octaves.sum((-2, -1))))
+                powers.append(power)
+                cost.append(power**2 + (0.0 if cut == np.inf else 0.5))  # of two that fit, the simpler
+    return np.array(filters), np.array(levels), np.array(cost), np.array(powers)
+
+
+def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
+    """Noise levels ``(4,)`` of the octaves, finest first.
+
+    The noise of the three finest filters is fitted by the density ``a r^p exp(-(r/c)^q)``: a ramp filter has
+    p = 1, its window or the pixel's aperture a cut c, data of MRI p = 0 and, where the image was interpolated
+    by zero padding, a sharp cut. The coarser filters, which see more of the image than of the noise, can only
+    lower what this extrapolates.
+
+    Parameters
+    ----------
+    measured : ndarray, (5,)
+        Standard deviation of the noise that each filter of `details` lets through, over that of white noise
+        of variance 1; NaN where it could not be measured.
+    ramp : bool, optional
+        Whether p may be above 0; by default it may.
+
+    Examples
+    --------
+    >>> octave_levels(np.array([2.0, 2.0, 2.0, 7.0, 30.0])).round(3).tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+    measured = np.asarray(measured, np.float64)
+    if not measured[1] > 0:
+        return np.zeros(4)
+    filters, levels, cost, powers = _models()
+    log = np.log(np.maximum(filters, 1e-12)) - np.log(np.maximum(measured, 1e-9 * measured[1]))
+    usable = np.isfinite(measured)
+    fine = np.flatnonzero(usable[:FINE])
+    spread = np.array([0.1, TRUSTED, TRUSTED])[fine]  # the corner has little power where noise is coloured
+    weight = spread**-2
+    shift = (log[:, fine] * weight).sum(1) / weight.sum()
+    log = log - shift[:, None]
+    misfit = (log[:, fine] ** 2 * weight).sum(1)
+    for j in range(FINE, len(measured)):
+        if usable[j]:
+            misfit = misfit + (np.maximum(log[:, j] / TRUSTED_BOUND, 0)) ** 2
+    misfit = np.where((powers > 0) & (ramp is False), np.inf, misfit + cost)
+    best = int(np.argmin(misfit))
+    found = levels[best] * np.exp(-shift[best])
+    # what the model leaves of the two measured octaves is put right
+    found[0] *= np.exp(-log[best, 1])
+    if usable[2]:
+        found[1:] *= np.exp(-log[best, 2])
+    return np.asarray(found)
