@@ -1,6 +1,6 @@
 """Painting of textured shapes onto a grid, front to back, and the smoothing that makes scans of them.
 
-A picture is a table of parts, one row each (columns below), in grid units of index coordinates ``(z, y, x)``; a
+A picture is a table of parts, one row each (columns below), in index coordinates ``(z, y, x)`` of the grid; a
 plane has one z. A part covers the pixels inside it that no earlier part has covered. Nothing here is random.
 """
 
@@ -19,11 +19,11 @@ _jit = numba.njit(nogil=True, cache=True, error_model="numpy")  # no fastmath: t
 ELLIPSOID, BOX, STAR, POLYGON, CAPSULE, EVERYWHERE = range(6)
 # columns: kind, centre, rotation (rows are the axes of the part), half-lengths along them
 KIND, CENTRE, TURN, HALF = 0, 1, 4, 13
-# shape: four pairs of Fourier coefficients of a star's radius (orders 2 to 5), or the sides' turns of a polygon
+# shape: four pairs of Fourier coefficients of a star's radius (orders 2 to 5), or turns of a polygon's sides
 FORM, SIDES = 16, 24
 # grey value: mean, gradient along the axes, texture (which field, strength, place in it)
 VALUE, SHADE, FIELD, STRENGTH, PLACE = 25, 26, 29, 30, 31
-# waves: amplitude, frequency (rad per pixel, along z, y, x), phase, sharpness 0..1, how much the texture bends them
+# waves: amplitude, frequency (rad per pixel; z, y, x), phase, sharpness 0..1, how much the texture bends them
 WAVE, FREQUENCY, PHASE, SHARP, BEND = 34, 35, 38, 39, 40
 # a part exists only where the field CUT (none if negative) lies between LOW and HIGH
 CUT, LOW, HIGH = 41, 42, 43
@@ -65,10 +65,10 @@ def _inside(row: Array, kind: int, u: float, v: float, w: float, sides: Array) -
     if kind == POLYGON:
         if abs(w) >= 1 or flat >= 2:
             return False
+        most = -1.0
         for k in range(int(row[SIDES])):
-            if u * sides[k, 0] + v * sides[k, 1] > sides[k, 2]:
-                return False
-        return True
+            most = max(most, u * sides[k, 0] + v * sides[k, 1] - sides[k, 2])
+        return most < 0
     depth = 1 - w * w
     if depth <= 0:
         return False
@@ -96,14 +96,14 @@ def paint(
 ) -> int:
     """Paint `parts` into `canvas` where `free`, which is kept up to date; the number of pixels still free.
 
-    Arrays: `canvas` and `free` (nz, ny, nx); `parts` (n, COLUMNS); `fields` (m, fz, fy, fx), sides powers of two,
-    periodic; `cuts` (k, nz, ny, nx); `shift` (3, nz, ny, nx), displacements of the coordinates of at most
-    `furthest`, or empty. With `add` parts cover nothing and their values add up.
+    Arrays: `canvas` and `free` (nz, ny, nx); `parts` (n, COLUMNS); `fields` (m, fz, fy, fx), periodic, sides
+    powers of two; `cuts` (k, nz, ny, nx); `shift` (3, nz, ny, nx), displacements of the coordinates by at
+    most `furthest`, or empty. With `add` parts cover nothing and their values add up.
     """
     nz, ny, nx = canvas.shape
     mz, my, mx = fields.shape[1] - 1, fields.shape[2] - 1, fields.shape[3] - 1
     bent = shift.size > 0
-    sides, axes = np.empty((8, 3)), np.empty((3, 3))
+    sides = np.empty((8, 3))
     for p in range(parts.shape[0]):
         row = parts[p]
         kind = int(row[KIND])
@@ -126,10 +126,17 @@ def paint(
                     math.sin(at),
                     0.85 + 0.15 * row[FORM + k],
                 )
-        for i in range(3):
-            scale = 1.0 if kind == CAPSULE else 1.0 / row[HALF + i]
-            for k in range(3):
-                axes[i, k] = row[TURN + 3 * i + k] * scale
+        su, sv, sw = 1.0, 1.0, 1.0
+        if kind != CAPSULE:
+            su, sv, sw = 1.0 / row[HALF], 1.0 / row[HALF + 1], 1.0 / row[HALF + 2]
+        uz, uy, ux = row[TURN] * su, row[TURN + 1] * su, row[TURN + 2] * su
+        vz, vy, vx = row[TURN + 3] * sv, row[TURN + 4] * sv, row[TURN + 5] * sv
+        wz, wy, wx = row[TURN + 6] * sw, row[TURN + 7] * sw, row[TURN + 8] * sw
+        swing = 0.0  # a star's radius lies within 1 - swing and 1 + swing
+        if kind == STAR:
+            for k in range(4):
+                swing += math.hypot(row[FORM + 2 * k], row[FORM + 2 * k + 1])
+        far, near = (1 + swing) ** 2, max(1 - swing, 0.0) ** 2
         field, strength, cut = int(row[FIELD]), row[STRENGTH], int(row[CUT])
         pz, py, px = int(row[PLACE]), int(row[PLACE + 1]), int(row[PLACE + 2])
         wave, sharp, bend = row[WAVE], row[SHARP], row[BEND]
@@ -147,10 +154,16 @@ def paint(
                         dz += shift[0, z, y, x]
                         dy += shift[1, z, y, x]
                         dx += shift[2, z, y, x]
-                    u = axes[0, 0] * dz + axes[0, 1] * dy + axes[0, 2] * dx
-                    v = axes[1, 0] * dz + axes[1, 1] * dy + axes[1, 2] * dx
-                    w = axes[2, 0] * dz + axes[2, 1] * dy + axes[2, 2] * dx
-                    if not _inside(row, kind, u, v, w, sides):
+                    u = uz * dz + uy * dy + ux * dx
+                    v = vz * dz + vy * dy + vx * dx
+                    w = wz * dz + wy * dy + wx * dx
+                    if kind in (ELLIPSOID, STAR):
+                        square = u * u + v * v + w * w
+                        if square >= far:
+                            continue
+                        if (square >= near or w != 0) and not _inside(row, kind, u, v, w, sides):
+                            continue
+                    elif not _inside(row, kind, u, v, w, sides):
                         continue
                     grey = value + gu * u + gv * v + gw * w
                     texture = fields[field, (z + pz) & mz, (y + py) & my, (x + px) & mx]
@@ -170,7 +183,7 @@ def paint(
 
 @_jit  # type: ignore[untyped-decorator]
 def filter_axis(a: Array, taps: Array, step: int, out: Array) -> None:
-    """Filter ``(m, n, k)`` along n and keep every step-th sample, edges repeated: ``out`` is (m, n // step, k).
+    """Filter ``(m, n, k)`` along n, edges repeated, keep every step-th sample: `out` is (m, n // step, k).
 
     Sample j of `out` is centred on the samples ``j step`` to ``j step + step - 1``.
     """
@@ -196,28 +209,23 @@ def filter_axis(a: Array, taps: Array, step: int, out: Array) -> None:
 @_jit  # type: ignore[untyped-decorator]
 def enlarge(coarse: Array, out: Array) -> None:
     """Trilinear interpolation of `coarse` over the whole of `out`, corner to corner."""
-    sizes = coarse.shape
+    mz, my, mx = coarse.shape
     nz, ny, nx = out.shape
-    cz, cy, cx = (
-        (sizes[0] - 1) / max(nz - 1, 1),
-        (sizes[1] - 1) / max(ny - 1, 1),
-        (sizes[2] - 1) / max(nx - 1, 1),
-    )
+    cz, cy, cx = (mz - 1) / max(nz - 1, 1), (my - 1) / max(ny - 1, 1), (mx - 1) / max(nx - 1, 1)
+    line = np.empty(mx, out.dtype)
+    left, share = np.empty(nx, np.int64), np.empty(nx, out.dtype)
+    for x in range(nx):
+        left[x] = min(int(x * cx), max(mx - 2, 0))
+        share[x] = x * cx - left[x]
     for z in range(nz):
-        z1 = min(int(z * cz), max(sizes[0] - 2, 0))
-        fz = z * cz - z1
-        z2 = min(z1 + 1, sizes[0] - 1)
+        z1 = min(int(z * cz), max(mz - 2, 0))
+        z2, fz = min(z1 + 1, mz - 1), z * cz - z1
         for y in range(ny):
-            y1 = min(int(y * cy), max(sizes[1] - 2, 0))
-            fy = y * cy - y1
-            y2 = min(y1 + 1, sizes[1] - 1)
-            a, b, c, d = (1 - fz) * (1 - fy), (1 - fz) * fy, fz * (1 - fy), fz * fy
+            y1 = min(int(y * cy), max(my - 2, 0))
+            y2, fy = min(y1 + 1, my - 1), y * cy - y1
+            for x in range(mx):
+                near = (1 - fy) * coarse[z1, y1, x] + fy * coarse[z1, y2, x]
+                line[x] = near + fz * ((1 - fy) * coarse[z2, y1, x] + fy * coarse[z2, y2, x] - near)
             for x in range(nx):
-                x1 = min(int(x * cx), max(sizes[2] - 2, 0))
-                fx = x * cx - x1
-                x2 = min(x1 + 1, sizes[2] - 1)
-                left = a * coarse[z1, y1, x1] + b * coarse[z1, y2, x1]
-                left += c * coarse[z2, y1, x1] + d * coarse[z2, y2, x1]
-                right = a * coarse[z1, y1, x2] + b * coarse[z1, y2, x2]
-                right += c * coarse[z2, y1, x2] + d * coarse[z2, y2, x2]
-                out[z, y, x] = left + fx * (right - left)
+                k = left[x]
+                out[z, y, x] = line[k] + share[x] * (line[min(k + 1, mx - 1)] - line[k])

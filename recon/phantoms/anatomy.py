@@ -1,4 +1,4 @@
-"""Bodies and heads as parts: contour, layers, organs, bones, vessels, folds. What a tissue looks like is given.
+"""Bodies and heads as parts: contour, layers, organs, bones, vessels, folds; the look of tissues is given.
 
 Parts are added from the front: what comes first hides what comes later. Coordinates are relative to the body,
 -1 to 1 along x (to the left), y (to the back) and, in volumes, z.
@@ -6,6 +6,7 @@ Parts are added from the front: what comes first hides what comes later. Coordin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,11 +15,14 @@ import numpy.typing as npt
 
 from rayfold.recon.phantoms.fields import band, enlarged, power_law
 from rayfold.recon.phantoms.leaves import bends, textures
-from rayfold.recon.phantoms.parts import Canvas, segment, table, turns
+from rayfold.recon.phantoms.parts import COLUMNS, Canvas, rods, table, turns
 
 Floats = npt.NDArray[Any]
 ELLIPSOID, BOX, STAR, _, CAPSULE = range(5)
 FOLDS, SPONGE, PATCHES = range(3)  # cuts
+
+
+Inside = Callable[[Floats], bool]
 
 
 class Look(NamedTuple):
@@ -49,16 +53,23 @@ class Body:
         self.parts: list[Floats] = []
         self.half = np.array(self.canvas.grid) / 2
         self.centre = self.canvas.middle
-        self.canvas.shift = bends(rng, self.canvas, rng.uniform(0.01, 0.035) * max(shape))
+        # often a part of the body in larger scale: details of all sizes relative to the pixel
+        self.zoom = 1.0 if rng.uniform() < 0.5 else float(rng.uniform(1.1, 3.0))
 
-    def frame(self, x: float, y: float, lift: float = 0.0) -> None:
-        """The body fills these shares of the image along x and y, moved by `lift` along y."""
-        self.half = np.array(self.canvas.grid) / 2 * (1.0, y, x)
-        self.centre = self.canvas.middle + (0.0, lift * self.canvas.grid[1], 0.0)
+    def frame(self, x: float, y: float, lift: float = 0.0, bend: float = 0.03) -> None:
+        """The body fills these shares of the image along x and y, lifted along y, bent and zoomed."""
+        grid = np.array(self.canvas.grid)
+        self.half = grid / 2 * (1.0, y, x) * self.zoom
+        aside = self.rng.uniform(-0.5, 0.5, 3) * (self.zoom - 1) * (float(self.deep), y, x)
+        self.centre = self.canvas.middle + (aside + np.array([0.0, lift, 0.0])) * grid
         self.half[0] = max(self.half[0], 1.0)
+        self.canvas.shift = bends(
+            self.rng, self.canvas, self.rng.uniform(0.2, 1) * bend * max(self.canvas.shape)
+        )
 
     def cuts(self, folds: float, sponge: float) -> None:
-        """Fields for folds, spongy bone and patches; wavelengths in pixels of the image."""
+        """Fields for folds, spongy bone and patches; wavelengths in pixels of an image that is not zoomed."""
+        folds, sponge = folds * self.zoom, sponge * self.zoom**0.5
         coarse = tuple(max(n // self.canvas.fine, 1) for n in self.canvas.grid)
         flat = coarse if self.deep else coarse[1:]
         made = [
@@ -89,7 +100,7 @@ class Body:
         high: float = 9.0,
         form: Floats | None = None,
     ) -> None:
-        """A roundish part; radii relative to the body's half-widths, `wobble` its deviation from an ellipse."""
+        """A roundish part; radii relative to the body, `wobble` the deviation from an ellipse."""
         look = self.look(tissue)
         if form is None:
             form = self.rng.normal(0, wobble, 8) / np.repeat([1.0, 1.5, 2.0, 2.5], 2)
@@ -111,41 +122,35 @@ class Body:
         )
         self.parts.append(part)
 
-    def rod(self, tissue: str, start: Floats, stop: Floats, radius: float, taper: float = 0.0) -> None:
-        """A piece of a vessel between two indices; `radius` in samples of the fine grid."""
-        look = self.look(tissue)
-        centre, turn, length = segment(start, stop)
-        half = (max(length, 1e-3), radius, radius)
-        form = (taper, *(0.0,) * 7)
-        part = table(1, kind=CAPSULE, centre=centre, turn=turn, half=half, form=form, value=look.value)
-        self.parts.append(part)
-
     def tree(
-        self, tissue: str, start: Floats, heading: Floats, length: float, radius: float, inside: Any
+        self, tissue: str, start: Floats, heading: Floats, length: float, radius: float, inside: Inside
     ) -> None:
-        """A branching vessel from `start`; branches end outside of `inside(point)` or when they are too thin."""
+        """A branching vessel; branches end outside of `inside` or when they are too thin to see."""
         rng = self.rng
+        spread = rng.normal(0, 0.45, (160, 2, 3)) * (float(self.deep), 1.0, 1.0)
+        chance = rng.uniform(size=(160, 4))
         stack = [(start, heading / np.linalg.norm(heading), length, radius)]
-        n = 0
-        while stack and n < 160:
+        pieces = []
+        while stack and len(pieces) < 160:
             at, to, step, r = stack.pop()
             end = at + step * to
             if not inside(end):
                 continue
-            n += 1
-            self.rod(tissue, at, end, r, 0.12)
+            n = len(pieces)
+            pieces.append((at, end, r))
             if r < 0.35:
                 continue
-            for _ in range(2 if rng.uniform() < 0.75 else 1):
-                turn = to + rng.normal(0, 0.45, 3) * ((1.0 if self.deep else 0.0), 1.0, 1.0)
+            for k in range(2 if chance[n, 2] < 0.75 else 1):
+                turn = to + spread[n, k]
+                turn /= math.sqrt(turn @ turn)
                 stack.append(
-                    (
-                        end,
-                        turn / np.linalg.norm(turn),
-                        step * rng.uniform(0.7, 1.0),
-                        r * rng.uniform(0.65, 0.9),
-                    )
+                    (end, turn, step * (0.7 + 0.3 * chance[n, k]), r * (0.65 + 0.25 * chance[n, 3 - k]))
                 )
+        if pieces:
+            starts, stops, radii = zip(*pieces, strict=True)
+            parts = rods(starts, stops, radii, 0.12)
+            parts[:, COLUMNS["value"]] = self.look(tissue).value
+            self.parts.append(parts)
 
     def bone(self, x: float, y: float, rx: float, ry: float, *, shell: float = 0.25, **place: Any) -> None:
         """A bone: marrow with a sponge in it inside a shell, which is `shell` of the lesser radius thick."""
@@ -240,9 +245,7 @@ def _lungs(body: Body, edge: float) -> None:
         middle = body.point(x, y)
         reach = body.half * (0.9, ry, rx) * 0.93
 
-        def inside(p: Floats, middle: Floats = middle, reach: Floats = reach) -> bool:
-            return float(np.sum(((p - middle) / reach) ** 2)) < 1
-
+        inside = _ellipsoid(middle, reach)
         hilum = body.point(x - side * 0.7 * rx, y + 0.1)
         width = rng.uniform(0.012, 0.03) * body.half[2]
         for _ in range(int(rng.integers(3, 7))):
@@ -277,10 +280,7 @@ def _belly(body: Body, edge: float) -> None:
             body.blob("fat", x, y, 0.16, 0.22, angle=side * 0.3, rz=0.5)
     # vessels of the liver
     middle, reach = body.point(-0.42, -0.12), body.half * (0.5, 0.4, 0.32)
-
-    def inside(p: Floats) -> bool:
-        return float(np.sum(((p - middle) / reach) ** 2)) < 1
-
+    inside = _ellipsoid(middle, reach)
     for _ in range(int(rng.integers(0, 4))):
         start = middle + rng.uniform(-0.3, 0.6, 3) * reach * (float(body.deep), 1, 1)
         to = rng.normal(0, 1, 3) * (float(body.deep), 1, 1)
@@ -298,6 +298,14 @@ def _belly(body: Body, edge: float) -> None:
     body.blob("liver", -0.42, -0.12, rng.uniform(0.35, 0.5), rng.uniform(0.4, 0.6), wobble=0.1, rz=0.7)
 
 
+def _ellipsoid(middle: Floats, reach: Floats) -> Inside:
+    def inside(point: Floats) -> bool:
+        q = (point - middle) / reach
+        return float(q @ q) < 1
+
+    return inside
+
+
 def lesions(body: Body, name: str, x: float, y: float, rx: float, ry: float) -> None:
     """Roundish spots of low contrast against the tissue `name`, of all sizes."""
     rng = body.rng
@@ -308,13 +316,16 @@ def lesions(body: Body, name: str, x: float, y: float, rx: float, ry: float) -> 
         body.blob(
             name, *at, size, size * rng.uniform(0.7, 1.4), wobble=0.1, rz=size, z=rng.uniform(-0.3, 0.3)
         )
-        body.parts[-1][0, 25] = base.value * (1 + rng.choice([-1, 1]) * rng.uniform(0.005, 0.08))
+        body.parts[-1][:, COLUMNS["value"]] = base.value * (
+            1 + rng.choice([-1, 1]) * rng.uniform(0.005, 0.08)
+        )
 
 
 def limb(body: Body) -> None:
-    """One to three round cross-sections of muscle about a bone, with fat, vessels and sheets between muscles."""
+    """One to three round cross-sections of muscle about a bone, with fat, vessels and sheets."""
     rng = body.rng
     n = int(rng.integers(1, 4))
+    body.zoom = 1.0 if n > 1 else body.zoom**0.5
     body.frame(0.97, 0.97)
     body.cuts(rng.uniform(10, 40), rng.uniform(2.5, 6))
     for k in range(n):
@@ -340,17 +351,22 @@ def limb(body: Body) -> None:
 
 
 def head(body: Body) -> None:
-    """Scalp, skull with a spongy middle, brain with folded cortex, ventricles, nuclei, vessels and air cells."""
+    """Scalp, skull with a spongy middle, brain with folds, ventricles, nuclei, vessels and air cells."""
     rng = body.rng
     long = rng.uniform(0.75, 0.96)
-    body.frame(long * rng.uniform(0.72, 0.92), long)
+    body.frame(long * rng.uniform(0.72, 0.92), long, bend=0.018)
     body.cuts(rng.uniform(9, 26) * body.canvas.shape[-1] / 192, rng.uniform(2.0, 5))
     skull = 1 - rng.uniform(0.03, 0.12)
     thick = rng.uniform(0.04, 0.14)
     brain = skull - thick
-    form = rng.normal(0, 0.025, 8)
+    form = rng.normal(0, 0.025, 8) / np.repeat([1.0, 1.5, 3.0, 5.0], 2)
+    inner = form + rng.normal(0, 0.12 * thick, 8) / np.repeat(
+        [1.0, 1.2, 1.5, 2.0], 2
+    )  # the skull's thickness varies
     if rng.uniform() < 0.4:
         _face(body, skull)
+    if rng.uniform() < 0.3:
+        _holder(body)
     lesions(body, "white", 0, 0, 0.5, 0.5)
     if rng.uniform() < 0.9:  # ventricles
         size = rng.uniform(0.05, 0.22)
@@ -372,29 +388,38 @@ def head(body: Body) -> None:
         body.blob("vessel", q * np.cos(a), q * np.sin(a), s, s * rng.uniform(1, 3), angle=a, rz=s)
     deep, cortex = rng.uniform(0.55, 0.8), rng.uniform(0.5, 0.9)
     sulci, edge = rng.uniform(0.04, 0.25), rng.uniform(0.95, 0.985)
-    body.blob("white", 0, 0, deep * brain, deep * brain, form=form, cut=FOLDS, low=-9, high=cortex)
-    body.blob("csf", 0, 0, edge * brain, edge * brain, form=form, cut=FOLDS, low=-sulci, high=sulci)
-    body.blob("grey", 0, 0, edge * brain, edge * brain, form=form, cut=FOLDS, low=-cortex, high=cortex)
-    outer = edge - rng.uniform(0.03, 0.07)
-    body.blob("white", 0, 0, outer * brain, outer * brain, form=form)
-    body.blob("grey", 0, 0, edge * brain, edge * brain, form=form)
-    body.blob("csf", 0, 0, brain, brain, form=form)
-    table_ = rng.uniform(0.2, 0.4) * thick
-    body.blob(
-        "spongy", 0, 0, skull - table_, skull - table_, form=form, cut=SPONGE, low=rng.uniform(-0.5, 0.5)
-    )
+    rim = edge - rng.uniform(0.03, 0.07)
+
+    def layer(tissue: str, radius: float, outline: Floats, **cut: Any) -> None:
+        body.blob(tissue, 0, 0, radius, radius, form=outline, **cut)
+
+    layer("white", deep * brain, inner, cut=FOLDS, low=-9, high=cortex)
+    layer("csf", edge * brain, inner, cut=FOLDS, low=-sulci, high=sulci)
+    layer("grey", edge * brain, inner, cut=FOLDS, low=-cortex, high=cortex)
+    layer("white", rim * brain, inner)
+    layer("grey", edge * brain, inner)
+    layer("csf", brain, inner)
+    plate = rng.uniform(0.2, 0.4) * thick
     if rng.uniform() < 0.8:
-        inner = brain + table_
-        ring = body.parts.pop()
-        body.blob("cortical", 0, 0, inner, inner, form=form)
-        body.parts.append(ring)
-        body.blob("marrow", 0, 0, skull - table_, skull - table_, form=form)
-    else:
-        body.parts.pop()
-    body.blob("cortical", 0, 0, skull, skull, form=form)
+        layer("cortical", brain + plate, inner)
+        layer("spongy", skull - plate, form, cut=SPONGE, low=rng.uniform(-0.5, 0.5))
+        layer("marrow", skull - plate, form)
+    layer("cortical", skull, form)
     body.blob("muscle", 0, 0, 0.985, 0.985, form=form, cut=PATCHES, low=rng.uniform(0, 1.5))
     body.blob("fat", 0, 0, 0.985, 0.985, form=form)
     body.blob("skin", 0, 0, 1, 1, form=form)
+
+
+def _holder(body: Body) -> None:
+    """The cup that a head rests in, open to the front."""
+    rng = body.rng
+    look = body.look("table")
+    wide, thick = rng.uniform(1.03, 1.15), rng.uniform(1.0, 2.5) * body.canvas.fine
+    angles = np.linspace(0.05, 0.95, 25) * np.pi
+    points = [body.point(wide * np.cos(t), 0.1 + wide * np.sin(t)) for t in angles]
+    parts = rods(points[:-1], points[1:], thick)
+    parts[:, COLUMNS["value"]] = look.value
+    body.parts.append(parts)
 
 
 def _face(body: Body, edge: float) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from rayfold.recon.phantoms.anatomy import Body, Look, head, limb, torso
 from rayfold.recon.phantoms.fields import normalised
+from rayfold.recon.phantoms.leaves import sharpness
 
 Floats = npt.NDArray[Any]
 ENERGY = 70.0  # keV
@@ -78,7 +79,7 @@ def ct_body(
     if unit not in ("normalised", "water", "1/mm"):
         raise ValueError(f"unit is {unit!r}; it must be 'normalised', 'water' or '1/mm'")
     rng = np.random.default_rng([seed, 102])
-    strength = float(np.exp(rng.normal(0, 0.5)))
+    strength = float(np.exp(rng.normal(0.4, 0.7)))
     looks: dict[str, Look] = {}
 
     def look(tissue: str) -> Look:
@@ -90,7 +91,7 @@ def ct_body(
     body = Body(shape, rng, look)
     kind = rng.uniform()
     (torso if kind < 0.55 else head if kind < 0.87 else limb)(body)
-    image = body.finish(rng.uniform(0.4, 0.8))
+    image = body.finish(max(sharpness(rng, len(shape)), 0.4))
     if unit == "normalised":
         return normalised(image)
     return image if unit == "water" else image * np.float32(MU_WATER_70)

@@ -35,7 +35,7 @@ def power_law(shape: tuple[int, ...], slope: float, rng: np.random.Generator) ->
 
 
 def band(shape: tuple[int, ...], wavelength: float, width: float, rng: np.random.Generator) -> Floats:
-    """Periodic noise about one wavelength in samples, relative bandwidth `width`: its level sets are folds."""
+    """Periodic noise about one wavelength in samples, relative bandwidth `width`; its level sets fold."""
     spectrum = np.fft.rfftn(rng.standard_normal(shape, np.float32))
     ratio = _frequency(shape) * np.float32(wavelength)
     ratio[(0,) * len(shape)] = 0

@@ -1,8 +1,8 @@
-"""Textured dead leaves: opaque shapes of all sizes, the statistics that make natural and medical images alike.
+"""Textured dead leaves: opaque shapes of all sizes, whose statistics natural and medical images share.
 
 References: A. B. Lee, D. Mumford and J. Huang, Occlusion models for natural images, Int. J. Comput. Vis. 41
-(2001) 35, for the power law; R. Achddou, Y. Gousseau and S. Ladjal, Synthetic images as a regularity prior for
-image restoration neural networks, SSVM 2021, for training on them.
+(2001) 35, for the power law; R. Achddou, Y. Gousseau and S. Ladjal, Synthetic images as a regularity prior
+for image restoration neural networks, SSVM 2021, for training on them.
 """
 
 from __future__ import annotations
@@ -55,13 +55,19 @@ def dead_leaves(shape: tuple[int, ...], seed: int) -> Floats:
             break
     canvas.paint(background(rng, style))
     np.maximum(canvas.array, 0, out=canvas.array)
-    deep = len(shape) == 3
-    return normalised(canvas.image(rng.uniform(0.5 if deep else 0.3, 0.9 if deep else 0.85)))
+    return normalised(canvas.image(sharpness(rng, len(shape))))
+
+
+def sharpness(rng: np.random.Generator, ndim: int) -> float:
+    """Standard deviation in pixels of a scanner's point spread: mostly 0.3 to 0.85, at times to 1.5."""
+    if rng.uniform() < 0.2:
+        return float(rng.uniform(0.85, 1.5))
+    return float(rng.uniform(0.3 if ndim == 2 else 0.5, 0.85))
 
 
 @lru_cache(maxsize=2)
 def textures(ndim: int) -> Floats:
-    """Periodic fields from nearly white to smooth, ``(BANK, z, y, x)``: leaves take them from random places on."""
+    """Periodic fields from nearly white to smooth, ``(BANK, z, y, x)``; leaves start at random places."""
     shape = (TILE[ndim],) * ndim
     rng = np.random.default_rng([ndim, 100])
     fields = np.stack([power_law(shape, float(a), rng) for a in np.linspace(0.4, 2.5, BANK)])
@@ -70,10 +76,10 @@ def textures(ndim: int) -> Floats:
 
 def bends(rng: np.random.Generator, canvas: Canvas, reach: float) -> Floats:
     """Displacements of at most about `reach` pixels that bend straight shapes."""
-    out = np.stack([smooth_map(canvas.grid, int(rng.integers(4, 9)), rng) for _ in range(3)])
+    out = np.zeros((3, *canvas.grid), np.float32)
+    for axis in range(0 if canvas.deep else 1, 3):
+        out[axis] = smooth_map(canvas.grid, int(rng.integers(4, 9)), rng)
     out *= np.float32(reach * canvas.fine)
-    if not canvas.deep:
-        out[0] = 0
     return out
 
 
@@ -102,7 +108,7 @@ class _Style:
 
 
 def _palette(rng: np.random.Generator) -> tuple[Floats | None, float]:
-    """Levels and their spread: any grey, a few levels, a crowd about one level (soft tissue), or dark with lights."""
+    """Levels and spread: any grey, a few levels, a crowd about one level (soft tissue), dark with lights."""
     kind = rng.uniform()
     if kind < 0.35:
         return None, float(rng.choice([0.5, 1.0, 1.0, 2.0, 3.0]))

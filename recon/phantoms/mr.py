@@ -1,4 +1,4 @@
-"""Random MR images: the same bodies with any contrast, a bias field, a smooth phase and a scanner's k-space."""
+"""Random MR images: the same bodies with any contrast, a bias field, a phase and a scanner's k-space."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.recon.phantoms.anatomy import Body, Look, head, limb, torso
-from rayfold.recon.phantoms.ct import TISSUES
 from rayfold.recon.phantoms.fields import normalised, smooth_map
+from rayfold.recon.phantoms.leaves import sharpness
 
 Floats = npt.NDArray[Any]
 DARK = {"air": 0.0, "cortical": 0.02, "table": 0.0, "lung": 0.04}
@@ -74,12 +74,23 @@ def _scan(shape: tuple[int, ...], rng: np.random.Generator, draw: Any) -> Floats
             looks[tissue] = Look(value, rough * value * rng.uniform(0.5, 1.5), int(rng.integers(2, 14)))
         return looks[tissue]
 
-    assert set(DARK) <= set(TISSUES)
     body = Body(shape, rng, look)
     draw(body)
-    image = body.finish(rng.uniform(0.35, 0.8))
     grid = (1, *shape) if len(shape) == 2 else shape
-    coils = np.exp(rng.uniform(0, 0.5) * smooth_map(grid, 3, rng)).reshape(shape)
+    coils = np.exp(rng.uniform(0, 0.6) * smooth_map(grid, 3, rng)).reshape(shape)
     phase = rng.uniform(0, np.pi) * smooth_map(grid, int(rng.integers(2, 6)), rng).reshape(shape)
-    phase += rng.uniform(0, 2 * np.pi)
-    return normalised(image * coils * np.exp(1j * phase.astype(np.float32)))
+    turn = np.exp(1j * (phase + rng.uniform(0, 2 * np.pi))).astype(np.complex64)
+    if rng.uniform() < 0.5:
+        return normalised(body.finish(sharpness(rng, len(shape))) * coils * turn)
+    image = body.finish(rng.uniform(0.3, 0.5)) * coils * turn
+    return normalised(_through_k_space(image, rng.uniform(0.75, 1.0), rng.uniform(0.0, 1.0)))
+
+
+def _through_k_space(image: Floats, extent: float, taper: float) -> Floats:
+    """What a scanner makes of an image: k-space out to `extent` of its half-width, rolled off by `taper`."""
+    spectrum = np.fft.fftn(image)
+    for axis, n in enumerate(image.shape):
+        at = np.abs(np.fft.fftfreq(n)) * 2 / extent
+        window = np.where(at <= 1, 1 - taper * np.sin(0.5 * np.pi * np.minimum(at, 1)) ** 2, 0)
+        spectrum *= window.astype(np.float32).reshape(-1, *(1,) * (image.ndim - axis - 1))
+    return np.asarray(np.fft.ifftn(spectrum), np.complex64)

@@ -1,4 +1,4 @@
-"""Tables of parts for `rayfold.kernels.cpu.paint`: their columns by name, their turns, and the canvas they go on."""
+"""Tables of parts for `rayfold.kernels.cpu.paint`: columns by name, turns, and the canvas they go on."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def table(n: int, **columns: Any) -> Floats:
 
 
 def turns(angles: npt.ArrayLike) -> Floats:
-    """Rotations in the plane by `angles` in rad, ``(n, 9)``: the first axis of a part lies at that angle to x.
+    """Rotations in the plane by `angles` in rad, ``(n, 9)``: its first axis lies at that angle to x.
 
     Examples
     --------
@@ -84,15 +84,29 @@ def any_turns(rng: np.random.Generator, n: int, deep: bool) -> Floats:
     return np.stack(rows, axis=-1)
 
 
-def segment(start: npt.ArrayLike, stop: npt.ArrayLike) -> tuple[Floats, Floats, float]:
-    """Centre, turn and half-length of the capsule between two points ``(z, y, x)``."""
-    start, stop = np.asarray(start, float), np.asarray(stop, float)
-    along = stop - start
-    length = float(np.linalg.norm(along))
-    u = along / length if length > 0 else np.array([0.0, 0.0, 1.0])
-    v = np.cross(u, np.eye(3)[int(np.argmin(np.abs(u)))])
-    v /= np.linalg.norm(v)
-    return (start + stop) / 2, np.concatenate([u, v, np.cross(u, v)]), length / 2
+def rods(starts: npt.ArrayLike, stops: npt.ArrayLike, radii: npt.ArrayLike, taper: float = 0.0) -> Floats:
+    """Capsules between points ``(n, 3)``, in order z, y, x, of radius ``1 + taper`` to ``1 - taper``.
+
+    Examples
+    --------
+    >>> rods([[0, 0, 0]], [[0, 0, 8]], [2.0])[0, COLUMNS["half"]].tolist()
+    [4.0, 2.0, 2.0]
+    """
+    starts, stops = np.asarray(starts, float), np.asarray(stops, float)
+    along = stops - starts
+    length = np.linalg.norm(along, axis=1, keepdims=True)
+    u = np.where(length > 0, along / np.maximum(length, 1e-9), (0.0, 0.0, 1.0))
+    v = np.cross(u, np.eye(3)[np.argmin(np.abs(u), axis=1)])
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    radii = np.broadcast_to(np.asarray(radii, float), len(u))[:, None]
+    return table(
+        len(u),
+        kind=KINDS.index("capsule"),
+        centre=(starts + stops) / 2,
+        turn=np.concatenate([u, v, np.cross(u, v)], axis=1),
+        half=np.concatenate([np.maximum(length / 2, 1e-3), radii, radii], axis=1),
+        form=(taper, *(0.0,) * 7),
+    )
 
 
 @dataclass
