@@ -2,8 +2,8 @@
 
 ``--data`` is a folder with ``ct/head_dicom`` (28 slices of a head, BSD-2), ``ct/chest_dicom`` (BSD-2),
 ``ct/skull_kernels``, ``ct/htc2022_training`` and ``mri/brain_16ch_twix``, ``mri/b0_dual_echo``,
-``mri/pulseq_gre_epi``, ``mri/twix_small``; where they come from is said in the README. Nothing is ever trained
-on them.
+``mri/pulseq_gre_epi``, ``mri/twix_small``; where they come from is said in the README. Nothing is ever
+trained on them.
 """
 
 from __future__ import annotations

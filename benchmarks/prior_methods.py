@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -62,12 +60,12 @@ def load(weights: str) -> Any:
 
 
 def clock(call: Callable[[], Array], runs: int = 1) -> tuple[Array, float]:
-    """Result and the fewest seconds of some runs."""
+    """Result and the fewest seconds of some runs, those of the processor (all threads together)."""
     times = []
     for _ in range(runs):
-        start = time.perf_counter()
+        start = time.process_time()
         x = call()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return x, min(times)
 
 
@@ -153,13 +151,3 @@ def best_cgls(problem: Problem, score: Score, n: int = 40) -> dict[str, Any]:
 def hu_psnr(truth: Array, water: float) -> Score:
     """PSNR in dB with a range of 2000 HU, of images in attenuation."""
     return lambda x: psnr(np.asarray(x).real, truth, data_range=2 * water)
-
-
-def said(row: dict[str, Any]) -> str:
-    """A row as one line of JSON."""
-    return json.dumps(row, sort_keys=True)
-
-
-def python_of(peers: str | None) -> str:
-    """Interpreter that has BM3D."""
-    return peers or sys.executable

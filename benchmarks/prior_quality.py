@@ -1,12 +1,12 @@
 """What the prior reaches on measured scans and held-out families, beside what it was asked to reach.
 
-    python -m benchmarks.prior_quality --data FOLDER [--weights base] [--only denoise,sparse] [--out FILE.json]
+    python -m benchmarks.prior_quality --data FOLDER [--weights base] [--only denoise,sparse]
 
 FOLDER is described in `benchmarks.prior_images`. Every task runs alone; a run replaces its own tasks in the
 file and keeps the others. Baselines that need no weights are read from ``results/prior_baselines.json`` and
-computed where they are missing (``--fresh``: all); BM3D then needs ``--peers PYTHON``, an interpreter that has
-it. Without ``--weights`` only baselines are computed. Oracles (weights, stopping, cut-offs chosen with the
-truth in view) belong to the baselines alone: the prior runs once, as a user would run it.
+computed where they are missing (``--fresh``: all); BM3D then needs ``--peers PYTHON``, an interpreter that
+has it. Without ``--weights`` only baselines are computed. Oracles (weights, stopping, cut-offs chosen with
+the truth in view) belong to the baselines alone: the prior runs once, as a user would run it.
 
 Tasks: denoise, sparse, lowdose, limited, ellipses, mri, superres, units, speed, wellposed, nulls.
 """
@@ -39,7 +39,6 @@ class Given:
     store: Store
     peers: str | None
     adapted: dict[str, str]
-    seed: int = 0
 
 
 def _denoise(given: Given) -> Found:
@@ -49,32 +48,103 @@ def _denoise(given: Given) -> Found:
     return cases, task.entries(cases) if given.prior is not None else []
 
 
-def _tomography(name: str) -> Callable[[Given], Found]:
-    def task(given: Given) -> Found:
-        from benchmarks import prior_tomography as task
+def _sparse(given: Given) -> Found:
+    from benchmarks import prior_tomography as task
 
-        cases = getattr(task, name)(given.data, given.prior, given.store)
-        return cases, task.entries(cases) if given.prior is not None else []
-
-    return task
+    cases = task.sparse(given.data, given.prior, given.store)
+    return cases, task.entries(cases) if given.prior is not None else []
 
 
-def _mri(name: str) -> Callable[[Given], Found]:
-    def task(given: Given) -> Found:
-        from benchmarks import prior_mri as task
+def _low_dose(given: Given) -> Found:
+    from benchmarks import prior_tomography as task
 
-        cases = getattr(task, name)(given.data, given.prior, given.store)
-        return cases, task.entries(cases) if given.prior is not None else []
+    cases = task.low_dose(given.data, given.prior, given.store)
+    return cases, task.entries(cases) if given.prior is not None else []
 
-    return task
+
+def _mri(given: Given) -> Found:
+    from benchmarks import prior_mri as task
+
+    cases = task.undersampled(given.data, given.prior, given.store)
+    return cases, task.entries(cases) if given.prior is not None else []
+
+
+def _superres(given: Given) -> Found:
+    from benchmarks import prior_mri, prior_superres
+
+    cropped = prior_mri.cropped(given.data, given.prior, given.store)
+    cases = prior_superres.detector(given.data, given.prior, given.store)
+    cases += prior_superres.kernels(given.data, given.prior)
+    if given.prior is None:
+        return cropped + cases, []
+    return cropped + cases, prior_mri.entries(cropped) + prior_superres.entries(cases)
+
+
+def _with_adapted(
+    name: str, given: Given, run: Callable[[Any], list[Case]], judge: Callable[..., Entries]
+) -> Found:
+    """A task zero-shot and with the weights adapted to it, where they are given."""
+    from benchmarks.prior_methods import load
+
+    cases = run(given.prior)
+    lines = judge(cases, adapted=False) if given.prior is not None else []
+    if name in given.adapted:
+        again = run(load(given.adapted[name]))
+        lines += judge(again, adapted=True)
+        for case in again:
+            case.setting += ", adapted"
+        cases += again
+    return cases, lines
+
+
+def _limited(given: Given) -> Found:
+    from benchmarks import prior_limited as task
+
+    return _with_adapted("limited", given, lambda p: task.limited(given.data, p), task.entries)
+
+
+def _ellipses(given: Given) -> Found:
+    from benchmarks import prior_ellipses as task
+
+    return _with_adapted("ellipses", given, lambda p: task.ellipses(p, given.store), task.entries)
+
+
+def _units(given: Given) -> Found:
+    from benchmarks.prior_limits import units
+
+    return units(given.data, given.prior) if given.prior is not None else ([], [])
+
+
+def _well_posed(given: Given) -> Found:
+    from benchmarks.prior_limits import well_posed
+
+    return well_posed(given.data, given.prior, given.store)
+
+
+def _nulls(given: Given) -> Found:
+    from benchmarks.prior_limits import nulls
+
+    return nulls(given.data, given.store, given.peers)
+
+
+def _speed(given: Given) -> Found:
+    from benchmarks.prior_speed import speed
+
+    return speed(given.weights) if given.weights is not None else ([], [])
 
 
 TASKS: dict[str, Callable[[Given], Found]] = {
     "denoise": _denoise,
-    "sparse": _tomography("sparse"),
-    "lowdose": _tomography("low_dose"),
-    "mri": _mri("undersampled"),
-    "superres": _mri("cropped"),
+    "sparse": _sparse,
+    "lowdose": _low_dose,
+    "limited": _limited,
+    "ellipses": _ellipses,
+    "mri": _mri,
+    "superres": _superres,
+    "units": _units,
+    "wellposed": _well_posed,
+    "nulls": _nulls,
+    "speed": _speed,
 }
 
 
@@ -117,11 +187,9 @@ def main() -> int:
     """Run the tasks, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the measured data")
-    parser.add_argument("--weights", help='"small", "base" or a .safetensors file; baselines alone without')
+    parser.add_argument("--weights", help='"small", "base" or a .safetensors file')
     parser.add_argument("--only", default=",".join(TASKS), help="tasks, separated by commas")
-    parser.add_argument(
-        "--adapted", nargs="*", default=[], help="limited=FILE ellipses=FILE: adapted weights"
-    )
+    parser.add_argument("--adapted", nargs="*", default=[], help="limited=FILE ellipses=FILE")
     parser.add_argument("--peers", help="interpreter that has bm3d, for baselines not in the file")
     parser.add_argument("--fresh", action="store_true", help="compute the baselines again")
     parser.add_argument("--baselines", type=Path, default=BASELINES)

@@ -1,8 +1,9 @@
 """CT slices from simulated rays: sparse views, low dose, a coarse detector, and scans that need no prior.
 
-Rays are those of the measured slice at 512 x 512 pixels, two per bin and averaged over it; images are 256 x 256
-with twice the pixel size, compared with the means of 2 x 2 pixels. Views are parallel, 367 bins of the pixel's
-size cover the diagonal. Attenuation is that of HU with water at 0.0193 1/mm; PSNR has 2000 HU as its range.
+Rays are those of the measured slice at 512 x 512 pixels, two per bin and averaged over it; images have
+256 x 256 pixels of twice the size, and are compared with the means of 2 x 2 pixels. Views are parallel; 367
+bins of the pixel's size cover the diagonal. Attenuation is that of HU with water at 0.0193 1/mm; PSNR has
+2000 HU as its range.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FBP, CGLS, TV = "FBP", "CGLS, best step", "TV, best weight"
 
 
 class Object(NamedTuple):
-    """A slice on the fine grid and on that of the reconstruction, in 1/mm, with its coarse pixel size in mm."""
+    """A slice on the fine grid and on that of the reconstruction, in 1/mm; coarse pixel size in mm."""
 
     name: str
     fine: Array

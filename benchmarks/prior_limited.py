@@ -1,0 +1,81 @@
+"""Limited angle on measured discs (Helsinki Tomography Challenge 2022), scored as in `htc_limited_angle`.
+
+Size, hardening and the data of each disc are those of that benchmark, on a grid of 256 x 256 (two bins and
+two views merged, as its middle grid does); the image is kept within what is known of the disc, brought to the
+official grid by linear interpolation and parted at Otsu's threshold. Zero-shot the weights are those of the
+prior as it is; adapted ones come from synthetic discs with holes alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import htc_limited_angle as htc
+from benchmarks.prior_cases import OURS, Case, entry
+from benchmarks.prior_methods import clock
+from rayfold.recon.preprocess.hardening import unveil
+from rayfold.recon.segment import matthews
+
+Array = Any
+GRID = 256
+PLAIN = "no learning"
+ADAPTED = {90: (0.97, 0.985), 60: (0.95, 0.98), 30: (0.90, 0.96)}
+COMMITTED = Path(__file__).parent / "results" / "htc_limited_angle.json"
+
+
+def posed(folder: Path, name: str, span: int, calibration: Any, n: int = GRID) -> htc.Level:
+    """A disc's problem on n x n pixels, as the recipe without learning sets out."""
+    radius, hardening = calibration
+    recipe = htc.Recipe()
+    disc = htc.read(folder / f"htc2022_{name}_full.mat", slice(0, 2 * span + 1))
+    disc = disc._replace(circle=disc.circle._replace(radius=radius))
+    off = disc.circle.radius - np.abs(htc.distances(disc.beam, disc.circle.x, disc.circle.y))
+    rays = (off > recipe.ring[0]) & (off < recipe.ring[1])
+    veil = hardening.veil(disc.attenuation[rays], htc.chords(disc.beam, disc.circle)[rays])
+    return htc.pose(disc._replace(attenuation=unveil(disc.attenuation, veil)), hardening, n, recipe)
+
+
+def labels(x: Array, level: htc.Level, official: Array) -> Array:
+    """Acrylic or air on the official grid."""
+    x, upper = np.clip(x, level.lower, level.upper), level.upper
+    while x.shape[-1] < official.shape[-1]:
+        x, upper = htc.twice(x), htc.twice(upper)
+    return htc.parted(x, upper > 0.999)
+
+
+def limited(data: Path, prior: Any) -> list[Case]:
+    """All discs and ranges."""
+    folder = data / "ct" / "htc2022_training"
+    plain = {(r["disc"], r["degrees"]): r["matthews"] for r in json.loads(COMMITTED.read_text())["rows"]}
+    calibration = htc.calibrate(htc.read(folder / "htc2022_solid_disc_full.mat", slice(0, 720)))
+    found = []
+    for span in htc.RANGES:
+        for name in htc.DISCS:
+            case = Case("limited", f"disc {name}", f"{span} degrees", {PLAIN: plain[name, span]})
+            if prior is not None:
+                truth = htc.official(folder, name)
+                level = posed(folder, name, span, calibration)
+                x, case.seconds[OURS] = clock(lambda p=level.problem: prior.restore(p))
+                made = labels(np.asarray(x), level, truth)
+                case.scores[OURS] = matthews(made, truth)
+                case.pictures = {"truth": truth, "data": np.asarray(x), OURS: made}
+            found.append(case)
+    return found
+
+
+def entries(cases: list[Case], *, adapted: bool) -> list[dict[str, Any]]:
+    """The lines of the target on limited angles, of one set of weights."""
+    lines = []
+    for span, (least, goal) in ADAPTED.items():
+        scores = [c.scores[OURS] for c in cases if c.setting == f"{span} degrees"]
+        if adapted:
+            text = f"limited angle, {span} degrees, adapted: Matthews"
+            lines.append(entry(text, least, scores, unit="", goal=f"goal {goal}"))
+        else:
+            above = [c.gain(PLAIN) for c in cases if c.setting == f"{span} degrees"]
+            lines.append(entry(f"limited angle, {span} degrees: above no learning", 0, above, unit=""))
+    return lines
