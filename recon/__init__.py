@@ -32,6 +32,7 @@ _HOME = {
 }
 _MODULES = (
     "evidence",
+    "foundation",
     "learned",
     "metrics",
     "mri",
@@ -64,6 +65,7 @@ __all__ = [
     "certify",
     "evidence",
     "fbp",
+    "foundation",
     "learned",
     "load",
     "metrics",
@@ -90,6 +92,7 @@ __all__ = [
 if TYPE_CHECKING:
     from rayfold.recon import (
         evidence,
+        foundation,
         learned,
         metrics,
         mri,

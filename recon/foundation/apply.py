@@ -1,0 +1,87 @@
+"""The network on images of any number, size and field: phases, tiles and precision."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
+
+
+def apply_network(
+    network: nn.Module,
+    x: Tensor,
+    levels: Tensor,
+    change: Tensor | None = None,
+    *,
+    precision: str = "float32",
+    tile: int = TILE,
+) -> Tensor:
+    """The network's answer to images ``(..., ny, nx)``, real or complex.
+
+    A global phase (for real images: the sign) is taken out before and put back after, so the answer turns
+    with the image: ``f(x exp(i t)) = exp(i t) f(x)``.
+
+    Parameters
+    ----------
+    network : nn.Module
+        `Network`.
+    x : Tensor, (..., ny, nx)
+        Images; all leading axes are separate images.
+    levels : Tensor
+        ``(..., 4)``, or ``(..., 4, ny, nx)`` where they vary in space; leading axes broadcast to those of x.
+    change : Tensor, (..., ny, nx), optional
+        What the data have just changed.
+    precision : str
+        "bfloat16" for convolutions in that precision.
+    tile : int
+        Larger images are computed in overlapping parts whose borders are as wide as the network sees, so that
+        no seam can show.
+    """
+    ny, nx = x.shape[-2:]
+    lead = x.shape[:-2]
+    spatial = levels.ndim >= 3 and levels.shape[-2:] == (ny, nx)
+    flat = levels if spatial else levels[..., None, None]
+    flat = flat.expand(*lead, *flat.shape[-3:]).reshape(-1, *flat.shape[-3:]).to(x.real.dtype)
+    images = x.reshape(-1, ny, nx)
+    turn = _phase(images)
+    parts = _parts(images * turn.conj())
+    changes = None if change is None else _parts(change.reshape(-1, ny, nx) * turn.conj())
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        if max(ny, nx) <= tile + 2 * network.reach:
+            out = network(parts, flat, changes)
+        else:
+            out = _tiled(network, parts, flat, changes, tile)
+    real, imaginary = out[:, 0].to(x.real.dtype), out[:, 1].to(x.real.dtype)
+    answer = torch.complex(real, imaginary) if x.is_complex() else real
+    return (answer * turn).reshape(x.shape)
+
+
+def _phase(images: Tensor) -> Tensor:
+    """A unit factor per image that turns with it."""
+    total = (images * images.abs()).sum((-2, -1), keepdim=True)
+    size = total.abs()
+    one = torch.ones_like(total)
+    return torch.where(size > 0, total / torch.where(size > 0, size, torch.ones_like(size)), one).detach()
+
+
+def _parts(images: Tensor) -> Tensor:
+    if images.is_complex():
+        return torch.stack([images.real, images.imag], 1)
+    return torch.stack([images, torch.zeros_like(images)], 1)
+
+
+def _tiled(network: nn.Module, x: Tensor, levels: Tensor, change: Tensor | None, tile: int) -> Tensor:
+    ny, nx = x.shape[-2:]
+    step, edge = tile // network.multiple * network.multiple, network.reach
+    out = torch.empty_like(x)
+    for top in range(0, ny, step):
+        for left in range(0, nx, step):
+            y0, x0 = max(0, top - edge), max(0, left - edge)
+            cut = (..., slice(y0, min(ny, top + step + edge)), slice(x0, min(nx, left + step + edge)))
+            whole = levels[cut] if levels.shape[-2:] == (ny, nx) else levels
+            part = network(x[cut], whole, None if change is None else change[cut])
+            y1, x1 = min(ny, top + step), min(nx, left + step)
+            inside = (..., slice(top - y0, y1 - y0), slice(left - x0, x1 - x0))
+            out[..., top:y1, left:x1] = part[inside]
+    return out

@@ -1,0 +1,56 @@
+"""Arrays of any library as tensors and back, without a copy where both can share memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rayfold.operators.dispatch import library, namespace
+from rayfold.recon.problem import Problem
+
+Array = Any
+
+
+def to_tensor(value: Array, device: torch.device | None = None) -> Tensor:
+    """A tensor of the same values, on the device of the array unless one is given."""
+    name = library(type(value))
+    if name == "torch":
+        tensor: Tensor = value
+    elif name == "numpy":
+        array = np.asarray(value)
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        tensor = torch.from_numpy(native if native.flags.writeable else native.copy())
+    else:
+        tensor = torch.from_dlpack(value)
+    return tensor if device is None else tensor.to(device)
+
+
+def like(tensor: Tensor, x: Array) -> Array:
+    """A tensor as an array of the library of `x`, on its device and in its precision."""
+    name = library(type(x))
+    if name == "torch":
+        return tensor.to(x.device)
+    if name == "numpy":
+        return tensor.detach().cpu().numpy()
+    xp = namespace(x)
+    if tensor.device.type == "cpu" and name == "jax":
+        return xp.asarray(tensor.detach().cpu().numpy(), device=x.device)
+    return xp.from_dlpack(tensor.detach().contiguous())
+
+
+def tensors(problem: Problem, device: torch.device | None = None) -> Problem:
+    """The same problem with all its arrays as tensors."""
+    y = to_tensor(problem.y, device)
+    noise = problem.noise
+    if noise is None:
+        return problem._replace(y=y)
+    held = {}
+    for name in ("sigma", "background", "covariance"):
+        value = getattr(noise, name, None)
+        if hasattr(value, "shape") and getattr(value, "ndim", 0):
+            held[name] = to_tensor(value, y.device)
+    return problem._replace(y=y, noise=replace(noise, **held) if held else noise)  # type: ignore[type-var]

@@ -1,0 +1,157 @@
+"""The direction of a data step: a cheap approximate inverse of the operator, for what the data still lack."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rayfold.operators import NUFFT, Batched, LinearOperator
+from rayfold.operators.base import Bound, Composed
+from rayfold.operators.calculus import Diagonal
+from rayfold.operators.coils import CoilSensitivities
+from rayfold.operators.dispatch import to_numpy
+from rayfold.operators.fbp import fbp_operator
+from rayfold.operators.filters import RampFilter
+from rayfold.operators.geometry import FanBeam, ParallelBeam
+from rayfold.operators.xray import XRay
+from rayfold.recon.arrays import along, inner, ratio
+from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.problem import Problem
+from rayfold.recon.trajectories import pipe_menon
+
+
+def approximate_inverse(A: LinearOperator) -> LinearOperator | None:
+    """From data to an image, up to a scale: None where ``A.H`` itself is as good.
+
+    Projections are filtered and back-projected, samples of k-space off the grid weighted by the area they
+    stand for; operators before and behind are taken back by their adjoints.
+
+    Examples
+    --------
+    >>> from rayfold.operators import Volume
+    >>> A = XRay(Volume((8, 8)), ParallelBeam.evenly(6, 12))
+    >>> approximate_inverse(A).out_shape, approximate_inverse(A[:3]).in_shape
+    ((8, 8), (3, 12))
+    """
+    parts = A.parts if isinstance(A, Composed) else (A,)
+    inverses = [_inverse(part) for part in parts]
+    if all(each is None for each in inverses):
+        return None
+    back = [part.H if own is None else own for part, own in zip(parts, inverses, strict=True)]
+    return Composed.of(*reversed(back))
+
+
+def _inverse(part: LinearOperator) -> LinearOperator | None:
+    if isinstance(part, Bound):
+        return _inverse(part.op)
+    if isinstance(part, Batched):
+        inner_inverse = _inverse(part.op)
+        return None if inner_inverse is None else inner_inverse.over(part.lead)
+    if isinstance(part, NUFFT) and part.basis is None:
+        weights = _density(part)
+        return Composed.of(part.H, Diagonal(part.out_shape, weights))
+    if not isinstance(part, XRay):
+        return None
+    beam: Any = part.beam
+    if isinstance(beam, ParallelBeam | FanBeam) and len(part.in_shape) == 2:
+        return fbp_operator(part.volume, beam)[0]
+    return Composed.of(part.H, RampFilter(beam.shape, beam.pitch))
+
+
+def shading(A: LinearOperator, like: Tensor) -> Tensor | None:
+    """What coils need to be taken out where they see less, ``(ny, nx)``: ``(sum |S|^2)^(-1/2)``, 1 at the centre.
+
+    0 where no coil sees anything, None for operators without coils.
+    """
+    last = A.parts[-1] if isinstance(A, Composed) else A
+    if not isinstance(last.op if isinstance(last, Bound) else last, CoilSensitivities):
+        return None
+    ones = torch.ones(last.in_shape, dtype=like.dtype, device=like.device)
+    squared = last.H(last(ones)).real
+    top = squared.amax()
+    seen = squared > 1e-4 * top
+    centre = squared[tuple(n // 2 for n in last.in_shape)].clamp(min=0.01 * top)
+    return torch.where(seen, (centre / torch.where(seen, squared, top)).sqrt(), torch.zeros_like(squared))
+
+
+_DENSITIES: dict[tuple[Any, ...], Any] = {}  # by trajectory: they take many transforms
+
+
+def _density(part: NUFFT) -> Any:
+    trajectory = np.ascontiguousarray(to_numpy(part.trajectory), np.float64)
+    key = (hashlib.blake2b(trajectory.tobytes(), digest_size=16).hexdigest(), part.in_shape)
+    if key not in _DENSITIES:
+        if len(_DENSITIES) >= 8:
+            _DENSITIES.pop(next(iter(_DENSITIES)))
+        _DENSITIES[key] = pipe_menon(trajectory, part.in_shape[-trajectory.shape[-1] :], iterations=12)
+    return _DENSITIES[key]
+
+
+class DataStep(NamedTuple):
+    """Solves ``argmin 1/2 |A z - y|^2_W + 1/2 (z - x)^H T^-1 (z - x)`` in very few steps.
+
+    Every step goes to the minimum along a direction which the approximate inverse gives and which is made
+    conjugate to the one before. It costs one application of the inverse and one of A. The direction is
+    ``F B (y - A z) - (1 - F) (z - x)`` with ``F = H T / (1 + H T)``, H the spectrum of ``A.H W A``
+    (`information`) and B filtered back-projection, or without a closed form ``H^-1 A.H W``.
+
+    Parameters
+    ----------
+    problem : Problem
+        With Gaussian noise.
+    grid : Frequencies
+        Where `known` lives.
+    known : Tensor
+        Of `information`.
+    back : callable, optional
+        B; None for the spectrum's own inverse.
+    shading : Tensor, (ny, nx), optional
+        Of `shading`: the response is ``shading^(1/2) H shading^(1/2)``.
+    """
+
+    problem: Problem
+    grid: Frequencies
+    known: Tensor
+    back: Callable[[Tensor], Tensor] | None
+    shading: Tensor | None = None
+
+    def solve(self, x: Tensor, residual: Tensor, power: Tensor, wide: Tensor, steps: int) -> Tensor:
+        """From x, where the data lack `residual`; T is `power`, on the grid of `Frequencies` `wide`."""
+        A, grid = self.problem.A, self.grid
+        plain = Frequencies(grid.shape, (0,) * len(grid.shape))
+        trust = wide * self.known / (1 + wide * self.known)
+        z, weight = x, 1 / power
+        before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        for k in range(steps):
+            if self.back is None:
+                d = self._lit(A.H(self.problem.weigh(residual)))
+                d = self._lit(grid.filter(d, 1 / (self.known + 1 / wide)))
+            else:
+                d = grid.filter(self._lit(self._lit(self.back(residual))), trust, cut=True)
+            if k:
+                d = d - grid.filter(z - x, 1 - trust, cut=True)
+            Ad, Td = A(d), plain.filter(d, weight)
+            if before is not None:
+                p, Ap, Tp, size = before
+                beta = ratio(-self._product(Td, Ad, p, Ap), size)
+                image, data = along(A.in_shape, beta), along(A.out_shape, beta)
+                d, Ad, Td = d + image * p, Ad + data * Ap, Td + image * Tp
+            size = self._product(Td, Ad, d, Ad)
+            gain = inner(A.out_shape, residual, self.problem.weigh(Ad)) - inner(A.in_shape, z - x, Td)
+            step = ratio(gain, size)
+            z = z + along(A.in_shape, step) * d
+            residual = residual - along(A.out_shape, step) * Ad
+            before = d, Ad, Td, size
+        return z
+
+    def _lit(self, x: Tensor) -> Tensor:
+        return x if self.shading is None else x * self.shading
+
+    def _product(self, Td: Tensor, Ad: Tensor, p: Tensor, Ap: Tensor) -> Tensor:
+        A = self.problem.A
+        return inner(A.out_shape, Ap, self.problem.weigh(Ad)) + inner(A.in_shape, p, Td)

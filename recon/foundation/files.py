@@ -1,0 +1,107 @@
+"""The prior's weights on disk, those of the package among them: half precision, and a digest that is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rayfold.recon.errors import InconsistentInput, UnreadableInput
+from rayfold.recon.foundation.network import SIZES, Network
+from rayfold.recon.foundation.steps import Schedule
+from rayfold.recon.train.files import read, write
+
+FORMAT = "rayfold prior 1"
+HOME = Path(__file__).parent / "weights"
+
+
+def save_prior(path: str | Path, network: Network, schedule: Schedule, card: Mapping[str, Any]) -> None:
+    """Write network and schedule, the network in float16.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.safetensors``.
+    network, schedule : nn.Module
+        What `FoundationPrior` holds.
+    card : mapping
+        What is known of the weights; JSON values.
+    """
+    held = {f"network.{k}": v.half() for k, v in network.state_dict().items()}
+    held |= {f"schedule.{k}": v.float() for k, v in schedule.state_dict().items()}
+    about = {
+        "format": FORMAT,
+        "widths": list(network.widths),
+        "blocks": network.blocks,
+        "steps": schedule.n,
+        "card": dict(card),
+    }
+    write(path, held, about)
+
+
+def load_prior(name: str | Path) -> tuple[Network, Schedule, dict[str, Any]]:
+    """Network, schedule and card of a size that comes with the package, or of a file.
+
+    Raises
+    ------
+    UnreadableInput
+        If there is no such file, or it is damaged.
+    InconsistentInput
+        If it holds something else, or weights of the package are not those that were published.
+    """
+    own = str(name) in SIZES
+    path = HOME / f"{name}.safetensors" if own else Path(name)
+    if own:
+        _verify(path)
+    elif not path.exists():
+        raise UnreadableInput(
+            f"there are no weights {name!r}; give one of {', '.join(SIZES)}, or a .safetensors file that "
+            "rayfold train wrote"
+        )
+    tensors, about = read(path)
+    if about.get("format") != FORMAT:
+        raise InconsistentInput(
+            f"{path.name} holds no prior; give a file that rayfold train or save_prior wrote"
+        )
+    network = Network(tuple(about["widths"]), about["blocks"])
+    schedule = Schedule(about["steps"])
+    try:
+        network.load_state_dict(_part(tensors, "network"))
+        schedule.load_state_dict(_part(tensors, "schedule"))
+    except RuntimeError as error:
+        raise InconsistentInput(
+            f"the tensors of {path.name} do not fit its own description; it is damaged"
+        ) from error
+    return network, schedule, dict(about["card"])
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _verify(path: Path) -> None:
+    try:
+        published = json.loads((HOME / "published.json").read_text())[path.name]
+        found = digest(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise UnreadableInput(
+            f"the weights {path.name} are missing from this installation; install rayfold again"
+        ) from error
+    if found != published:
+        raise InconsistentInput(
+            f"the weights {path.name} are not those that were published (SHA-256 differs); install rayfold again"
+        )
+
+
+def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(f"{name}."): v.to(torch.float32)
+        for key, v in tensors.items()
+        if key.startswith(f"{name}.")
+    }

@@ -1,0 +1,238 @@
+"""The learned prior: one network for CT and MRI, as a denoiser, a proximal operator, a score, a reconstruction."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rayfold.operators.dispatch import is_traced
+from rayfold.recon.checks import nonnegative
+from rayfold.recon.foundation.apply import apply_network
+from rayfold.recon.foundation.bands import BANDS
+from rayfold.recon.foundation.convert import like, tensors, to_tensor
+from rayfold.recon.foundation.files import load_prior
+from rayfold.recon.foundation.network import Network
+from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
+from rayfold.recon.learned.unrolled import Unrolled
+from rayfold.recon.priors.prior import Prior
+from rayfold.recon.problem import Problem, estimate_noise
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class FoundationPrior(Prior):
+    """What images look like, learned once from synthetic ones, for every scanner, task and unit.
+
+    Arrays of every library go in and come back in theirs; all leading axes are separate images. Scaling the
+    image and its noise together scales the result: no unit has to be declared but the zero must be the
+    absence of signal, which for CT means attenuation and not HU.
+
+    Parameters
+    ----------
+    network : Network
+        Removes noise of known level.
+    schedule : Schedule
+        Numbers of `restore`.
+    card : dict
+        What the weights were trained on and how they fared.
+    precision : {"float32", "bfloat16"}
+        Of the convolutions; bfloat16 is about twice as fast where the processor knows it.
+    strength : float
+        Weight in `prox`, as for `PlugAndPlay`.
+
+    Examples
+    --------
+    >>> prior = FoundationPrior.load("small")
+    >>> noisy = 20.0 + np.random.default_rng(0).normal(0, 2.0, (32, 32))
+    >>> bool(np.std(prior.denoise(noisy, 2.0)) < 1.0)
+    True
+    """
+
+    network: Network
+    schedule: Schedule
+    card: dict[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is {self.precision!r}; it must be float32 or bfloat16")
+        nonnegative(strength=self.strength)
+
+    @classmethod
+    def load(
+        cls, name: str | Path = "base", *, device: str = "auto", precision: str = "float32"
+    ) -> FoundationPrior:
+        """Weights that come with the package, ``small`` or ``base``, or a ``.safetensors`` file.
+
+        Parameters
+        ----------
+        name : str or Path
+            Size or file.
+        device : str
+            A torch device; "auto" is the GPU where there is one.
+        precision : {"float32", "bfloat16"}
+            Of the convolutions.
+
+        Raises
+        ------
+        UnreadableInput, InconsistentInput
+            If the weights are missing, damaged or not what was published.
+        """
+        network, schedule, card = load_prior(name)
+        where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        network = network.to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return cls(network, schedule.to(where).eval().requires_grad_(False), card, precision)
+
+    @property
+    def module(self) -> Network:
+        """The network."""
+        return self.network
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def denoise(
+        self, x: Array, sigma: Array | float, *, bands: Array | None = None, strength: float = 1.0
+    ) -> Array:
+        """The image without its noise.
+
+        Parameters
+        ----------
+        x : array, (..., ny, nx)
+            Real or complex.
+        sigma : float or array
+            Standard deviation of the noise, for complex images that of each part; a number, one per image
+            ``(..., 1, 1)``, or a map.
+        bands : array, (..., 4), optional
+            Colour of the noise: its level by octave from the finest to the coarsest (`bands`), as a factor of
+            `sigma`; white by default.
+        strength : float
+            Factor of the level; 0 leaves the image as it is, bit for bit.
+
+        Returns
+        -------
+        array, (..., ny, nx)
+
+        Raises
+        ------
+        ValueError
+            If the level is negative or its shape does not fit, or x has fewer than two axes.
+        """
+        nonnegative(strength=strength)
+        if len(x.shape) < 2:
+            raise ValueError(f"x has shape {tuple(x.shape)}; give images (..., ny, nx)")
+        if strength == 0:
+            return x
+        if is_traced(x):
+            return self._traced(x, sigma, bands, strength)
+        level = to_tensor(sigma, self.device) if hasattr(sigma, "shape") else float(sigma)
+        return self._through(lambda t: self._denoise(t, level, bands, strength), x)
+
+    def prox(self, x: Array, step: Array | float) -> Array:
+        """``denoise(x, sqrt(step * strength))``: what plug-and-play solvers ask."""
+        variance = step * self.strength
+        return self.denoise(x, math.sqrt(variance) if isinstance(variance, int | float) else variance**0.5)
+
+    def score(self, x: Array, sigma: Array | float) -> Array:
+        """Gradient of the log-density of noisy images, ``(denoise(x, sigma) - x) / sigma^2`` (Tweedie)."""
+        return (self.denoise(x, sigma) - x) / sigma**2
+
+    def restore(self, problem: Problem, *, strength: float = 1.0, n: int | None = None) -> Array:
+        """Reconstruction: a few steps of data and network, on any operator.
+
+        Parameters
+        ----------
+        problem : Problem
+            Arrays of any library, leading batch axes, any noise model; without one it is estimated.
+        strength : float
+            Factor of the levels that the network is told; 0 gives the data step alone.
+        n : int, optional
+            Steps; by default as trained.
+
+        Returns
+        -------
+        array, (..., *A.in_shape)
+            In the library, on the device and in the precision of the data.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `Problem.check`.
+        """
+        nonnegative(strength=strength)
+        problem.check()
+        if problem.noise is None:
+            problem = problem._replace(noise=estimate_noise(problem))
+        own = tensors(problem, self.device)
+        wide = own.y.dtype in (torch.float64, torch.complex128)
+        steps = Unrolled(self.steps(strength), self.schedule.n if n is None else n)
+        graph = own.y.requires_grad and torch.is_grad_enabled()
+        with torch.set_grad_enabled(graph):
+            x: Tensor = steps(own)
+        return like(x.to(_double(x.dtype)) if wide else x, problem.y)
+
+    def steps(self, strength: float = 1.0) -> PhysicsSteps:
+        """The solver behind `restore`, for `Unrolled` and `run`."""
+        return PhysicsSteps(self.network, self.schedule, precision=self.precision, strength=strength)
+
+    def _through(self, function: Any, x: Array) -> Array:
+        t = to_tensor(x, self.device)
+        graph = t.requires_grad and torch.is_grad_enabled()
+        with torch.set_grad_enabled(graph):
+            kind = t.dtype
+            single = torch.complex64 if t.is_complex() else torch.float32
+            out: Tensor = function(t.to(single)).to(
+                kind if t.is_floating_point() or t.is_complex() else single
+            )
+        return like(out, x)
+
+    def _denoise(self, x: Tensor, sigma: Tensor | float, bands: Array | None, strength: float) -> Tensor:
+        level = torch.as_tensor(sigma, dtype=torch.float32, device=x.device) * strength
+        if bool((level < 0).any()):
+            raise ValueError("sigma holds negative values; a standard deviation is 0 or more")
+        if level.ndim and level.shape[-2:] not in ((1, 1), x.shape[-2:]):
+            raise ValueError(
+                f"sigma has shape {tuple(level.shape)}; give a number, (..., 1, 1) for each image, or a map "
+                f"of {tuple(x.shape[-2:])}"
+            )
+        level = level.unsqueeze(-3) if level.ndim >= 2 else level.reshape(1, 1, 1)
+        if bands is None:
+            colour = torch.ones(BANDS, device=x.device)
+        else:
+            colour = to_tensor(np.asarray(bands) if isinstance(bands, list | tuple) else bands, x.device)
+            if colour.shape[-1] != BANDS:
+                raise ValueError(
+                    f"bands has shape {tuple(colour.shape)}; its last axis holds {BANDS} octaves"
+                )
+        levels = level * colour.to(torch.float32)[..., None, None]
+        if levels.shape[-2:] == (1, 1):
+            levels = levels[..., 0, 0]
+        return apply_network(self.network, x, levels, precision=self.precision)
+
+    def _traced(self, x: Array, sigma: Any, bands: Any, strength: float) -> Array:
+        jax = sys.modules["jax"]
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+        def outside(a: Any, s: Any) -> Any:
+            return np.asarray(self.denoise(np.array(a), np.array(s), bands=bands, strength=strength), x.dtype)
+
+        return jax.pure_callback(outside, shape, x, sigma)
+
+    def __repr__(self) -> str:
+        n = sum(p.numel() for p in self.network.parameters())
+        return f"FoundationPrior({n / 1e6:.1f} M parameters, {self.schedule.n} steps, {self.device}, {self.precision})"
+
+
+def _double(kind: torch.dtype) -> torch.dtype:
+    return torch.complex128 if kind.is_complex else torch.float64

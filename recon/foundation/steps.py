@@ -1,0 +1,173 @@
+"""The prior unrolled with the physics: a step towards the data on the user's operator, then the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rayfold.recon.arrays import along
+from rayfold.recon.foundation.apply import apply_network
+from rayfold.recon.foundation.bands import BANDS, from_levels, levels_of
+from rayfold.recon.foundation.directions import DataStep, approximate_inverse, shading
+from rayfold.recon.foundation.errors import Errors, probe
+from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.foundation.information import image_spectrum, information
+from rayfold.recon.problem import Problem
+from rayfold.recon.solvers.normal import gram_of
+
+
+class Schedule(nn.Module):
+    """The few numbers that steer the steps: how far the network is told to go, and how far it is believed.
+
+    Parameters
+    ----------
+    n : int
+        Steps; further ones use the numbers of the last.
+    """
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+        self.told = nn.Parameter(torch.zeros(n, BANDS))
+        self.kept = nn.Parameter(torch.tensor([-0.4]).expand(n, BANDS).clone())
+        self.slope = nn.Parameter(torch.full((BANDS,), 0.5))
+
+    def level(self, k: int, levels: Tensor) -> Tensor:
+        """Levels to tell the network in step k, of those that are expected."""
+        return levels * self.told[min(k, self.n - 1)].exp()
+
+    def left(self, k: int, levels: Tensor, signal: Tensor) -> Tensor:
+        """Levels of the error that the network leaves, which is less the stronger the noise."""
+        low = signal * 1e-12
+        against = torch.log(levels.clamp(min=1e-30) / torch.maximum(signal, low).clamp(min=1e-30))
+        return levels * torch.sigmoid(self.kept[min(k, self.n - 1)] - self.slope * against.clamp(-20, 20))
+
+
+class State(NamedTuple):
+    """State of `PhysicsSteps`: the image, and what is known of the errors in it.
+
+    `levels` are those of the error of x by octave, `signal` those of the image itself, `change` is what the
+    last data step did, `task` solves data steps, `errors` says what they leave.
+    """
+
+    x: Tensor
+    k: int
+    task: DataStep
+    errors: Errors
+    levels: Tensor
+    signal: Tensor
+    change: Tensor | None
+
+
+@dataclass(frozen=True)
+class PhysicsSteps:
+    """A solver whose step is data, then network: to be run for a few steps, by `Unrolled`.
+
+    The data step is ``argmin 1/2 |A z - y|^2_W + 1/2 (z - x)^H T^-1 (z - x)`` by conjugate gradients,
+    preconditioned by `information`; T is the spectrum of the error that the network is expected to leave.
+    What then remains is about ``1 / (information + 1 / T)`` per frequency, and its mean over each octave is
+    the level that the network is told next. Both follow from the operator and the noise alone, in the units
+    of the image.
+
+    Parameters
+    ----------
+    network : nn.Module
+        `Network`.
+    schedule : nn.Module
+        `Schedule`.
+    start : int
+        Conjugate-gradient steps for the first image.
+    inner : int
+        Conjugate-gradient steps of each data step.
+    precision : str
+        Of the convolutions.
+    strength : float
+        Factor of the levels that the network is told.
+
+    References
+    ----------
+    H. K. Aggarwal et al., IEEE Trans. Med. Imaging 38 (2019) 394, unrolled with conjugate gradients;
+    J. Ma and L. Ping, IEEE Access 5 (2017) 2020, the exchange of errors between data and denoiser;
+    K. Zhang et al., CVPR 2020, a network told the level of each step.
+    """
+
+    network: nn.Module
+    schedule: Any
+    start: int = 2
+    inner: int = 1
+    precision: str = "float32"
+    strength: float = 1.0
+
+    def init(self, problem: Problem, x0: Tensor | None = None) -> State:
+        """Wiener estimate for images of typical spectrum, or the data step from `x0`."""
+        problem = problem.quadratic()
+        A = problem.A
+        grid, back = Frequencies.of(A), approximate_inverse(A)
+        known = information(problem, gram_of(problem), grid)
+        task = DataStep(problem, grid, known, back, shading(A, problem.y))
+        rough = self._rough(task)
+        signal = self._signal(rough, known, grid)
+        own = image_spectrum(A.in_shape, known.device), image_spectrum(grid.full, known.device)
+        power, wide = (along(A.in_shape, signal**2) * each for each in own)
+        known_image, data = probe(task, power)
+        zero = torch.zeros_like(rough)
+        x, found = task.solve(
+            torch.stack([zero, zero]), torch.stack([problem.y + 0 * data, data]), power, wide, self.start
+        )
+        promised = levels_of(_flat(1 / (known + 1 / wide)))
+        errors = Errors.measured(found - known_image, promised, levels_of(_flat(wide)))
+        if x0 is not None:
+            x = x0.to(x.dtype) + torch.zeros_like(x)
+        found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
+        signal_levels = levels_of(_flat(found_power))
+        return State(x, 0, task, errors, errors.expected(promised, signal_levels), signal_levels, None)
+
+    def step(self, problem: Problem, state: State) -> State:
+        """Data step from the last image (the first has it from `init`), then the network."""
+        task, x, levels, change = state.task, state.x, state.levels, None
+        if state.k:
+            power, wide = (self._power(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
+            x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
+            change = x - state.x
+            levels = state.errors.expected(levels_of(_flat(1 / (task.known + 1 / wide))), levels)
+        told = self.schedule.level(state.k, levels) * self.strength
+        told = told[..., None, None] * state.errors.map.unsqueeze(-3)
+        x = apply_network(self.network, x, told, change, precision=self.precision)
+        return state._replace(
+            x=x, k=state.k + 1, levels=self.schedule.left(state.k, levels, state.signal), change=change
+        )
+
+    @staticmethod
+    def _power(shape: tuple[int, ...], levels: Tensor) -> Tensor:
+        """Spectrum of an error of these levels, the same in all directions across slices."""
+        plane = from_levels((shape[-2], shape[-1]), levels) ** 2
+        return plane.reshape(*levels.shape[:-1], *(1,) * (len(shape) - 2), *plane.shape[-2:])
+
+    @staticmethod
+    def _rough(task: DataStep) -> Tensor:
+        """A first image without a prior."""
+        if task.back is not None:
+            return task.back(task.problem.y)
+        target = task.problem.A.H(task.problem.weigh(task.problem.y))
+        return task.grid.filter(target, 1 / (task.known + _floor(task.known, task.grid)))
+
+    @staticmethod
+    def _signal(rough: Tensor, known: Tensor, grid: Frequencies) -> Tensor:
+        """Root mean square of the image (of each part of a complex one), without the noise in it."""
+        axes, floor = grid.axes, _floor(known, grid)
+        power = (rough * rough.conj()).real.mean(axes) / (2 if rough.is_complex() else 1)
+        noise = (known / (known + floor) ** 2).mean(axes)
+        power = torch.maximum(power - noise, 0.05 * power)
+        return power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
+
+
+def _floor(known: Tensor, grid: Frequencies) -> Tensor:
+    return 1e-3 * known.amax(grid.axes, keepdim=True).clamp(min=torch.finfo(known.dtype).tiny)
+
+
+def _flat(spectrum: Tensor) -> Tensor:
+    """The spectrum of slices of a volume: the mean over the frequencies across them."""
+    return spectrum.mean(-3) if spectrum.ndim > 3 else spectrum
