@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
-from rayfold.recon.cli.options import add_common, add_input, add_recon
+from rayfold.recon.cli.options import add_common, add_denoise, add_input, add_recon
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
 
 VERBS = {
     "info": "what a file holds: geometry, dose, and what can be done with it",
     "recon": "reconstruct a scan: image, preview, provenance and report in one folder",
+    "denoise": "remove noise from a DICOM series or an image; the same geometry comes out",
     "simulate": "raw data of a synthetic object, with noise, as an HDF5 scan",
     "view": "a picture (PNG) or a page (HTML) of an image or a scan",
     "demo": "simulate a low-dose sparse-view scan, reconstruct and compare, in a minute",
@@ -72,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add_recon(made["recon"])
 
+    made["denoise"].add_argument("file", help="DICOM folder or slice, NIfTI, TIFF, HDF5 image, .npy")
+    add_denoise(made["denoise"])
+
     simulate = made["simulate"]
     simulate.add_argument("--phantom", choices=("thorax", "shepp-logan", "disc"), default="thorax")
     simulate.add_argument("--beam", choices=("fan", "curved-fan", "parallel"), default="fan")
@@ -95,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     for name, sub in made.items():
         outputs = {
             "recon": "folder of results; by default FILE-rayfold here",
+            "denoise": "folder of results; by default FILE-denoised here",
             "simulate": "HDF5 file to write (.h5)",
             "demo": "folder of results; by default rayfold-demo",
             "view": "PNG or HTML file; by default FILE.png here",

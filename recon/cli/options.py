@@ -78,6 +78,22 @@ def add_recon(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def add_denoise(sub: argparse.ArgumentParser) -> None:
+    """Options of `denoise`."""
+    sub.add_argument(
+        "--strength", type=float, default=1.0, metavar="S", help="of the noise found; 0 changes nothing"
+    )
+    sub.add_argument(
+        "--sigma", type=float, metavar="X", help="noise in units of the image; default: measured on it"
+    )
+    sub.add_argument("--size", choices=("small", "base"), default="base", help="of the prior; default base")
+    sub.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")
+    sub.add_argument("--window", metavar="NAME|LOW,HIGH", help="of the pictures: lung, bone, soft, brain")
+    group = sub.add_argument_group("what the file does not say")
+    group.add_argument("--unit", choices=("HU", "1/mm", "a.u."), help="of the values")
+    group.add_argument("--modality", choices=("CT", "MR"), help="what made the image")
+
+
 def seed_number(text: str) -> int:
     """Seed of a random stream: a whole number that NumPy takes."""
     if not text.isdecimal():

@@ -20,7 +20,7 @@ def command(args: argparse.Namespace) -> None:
     target = Path(args.output or f"{Path(args.file).name.split('.')[0]}.png")
     if target.suffix.lower() not in (".png", ".html"):
         raise ValueError(f"-o {target}: view writes .png or .html")
-    window = _window(args.window)
+    window = parse_window(args.window)
     thing = open_any(args.file, input_options(args))
     from rayfold.recon import plot
     from rayfold.recon.io.atomic import atomic_file
@@ -50,7 +50,8 @@ def command(args: argparse.Namespace) -> None:
         console.result(str(target))
 
 
-def _window(text: str | None) -> Any:
+def parse_window(text: str | None) -> Any:
+    """Window of `--window`: a name, or two numbers."""
     if text is None or text in HU_WINDOWS:
         return text
     try:

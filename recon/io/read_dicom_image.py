@@ -53,12 +53,12 @@ def read_dicom_image(path: str | Path, *, slices: slice | None = None) -> Image:
     Image(3 x 4 x 4, 2 x 1 x 1 mm, HU, 1 to 1)
     """
     source = Path(path)
-    found = _headers(source)
+    found = dicom_headers(source)
     if len({header.get("SeriesInstanceUID") for header, _ in found}) > 1:
         raise UnreadableInput(f"{source} holds several DICOM series; put each into a folder of its own")
     for header, file in found:
-        _check_frame(header, file)
-    ordered = _sorted(found)
+        check_frame(header, file)
+    ordered = sorted_slices(found)
     if slices is not None:
         ordered = ordered[slices]
         if not ordered:
@@ -66,15 +66,16 @@ def read_dicom_image(path: str | Path, *, slices: slice | None = None) -> Image:
     matrix, notes = _grid([header for header, _ in ordered])
     first = ordered[0][0]
     return image_at(
-        np.stack([_values(file) for _, file in ordered]),
+        np.stack([slice_values(file) for _, file in ordered]),
         matrix,
-        unit=_unit(first),
+        unit=stated_unit(first),
         modality="MR" if first.get("Modality") == "MR" else "CT",
         provenance={"read": {"format": "DICOM", "slices": len(ordered), "notes": notes}},
     )
 
 
-def _headers(source: Path) -> list[tuple[Any, Path]]:
+def dicom_headers(source: Path) -> list[tuple[Any, Path]]:
+    """Header and place of every DICOM image of a folder, or of one file; one series or several."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
@@ -96,7 +97,8 @@ def _headers(source: Path) -> list[tuple[Any, Path]]:
     return found
 
 
-def _check_frame(header: Any, file: Path) -> None:
+def check_frame(header: Any, file: Path) -> None:
+    """Refuse what is no single grey slice with a pixel size."""
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise UnreadableInput(f"{file.name} is a multi-frame DICOM; convert it to NIfTI with dcm2niix")
     if int(header.get("SamplesPerPixel") or 1) != 1:
@@ -106,7 +108,7 @@ def _check_frame(header: Any, file: Path) -> None:
         raise UnreadableInput(f"{file.name} states no pixel size; convert it to .tif and give the spacing")
 
 
-def _sorted(found: list[tuple[Any, Path]]) -> list[tuple[Any, Path]]:
+def sorted_slices(found: list[tuple[Any, Path]]) -> list[tuple[Any, Path]]:
     """Ascending along the slice normal."""
     if len(found) == 1:
         return found
@@ -176,7 +178,8 @@ def _check_even(positions: npt.NDArray[np.float64], step: npt.NDArray[np.float64
     )
 
 
-def _values(file: Path) -> npt.NDArray[np.float32]:
+def slice_values(file: Path) -> npt.NDArray[np.float32]:
+    """Pixels of a slice in the unit that the file rescales them to."""
     import pydicom
 
     try:
@@ -192,7 +195,8 @@ def _values(file: Path) -> npt.NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def _unit(header: Any) -> str:
+def stated_unit(header: Any) -> str:
+    """Unit of the values of a slice."""
     if header.get("Manufacturer") == "rayfold":
         stated = re.search(r"unit=(\S+)", str(header.get("ImageComments", "")))
         if stated:

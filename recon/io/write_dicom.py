@@ -73,7 +73,7 @@ def write_dicom(image: Image, path: str | Path, *, force: bool = False) -> Path:
             "DICOM holds integers and this image has values that are not finite; write .nii.gz or .h5"
         )
     slope, intercept = _rescale(volume, image.unit)
-    common = _series(image, slope, intercept)
+    common = series_attributes(image, slope, intercept)
     matrix = affine_of(image)
     if target.suffix.lower() == ".dcm":
         if len(volume) > 1:
@@ -100,7 +100,7 @@ def _rescale(volume: npt.NDArray[Any], unit: str) -> tuple[str, str]:
     return str(format_number_as_ds((high - low) / 65532)), str(format_number_as_ds((high + low) / 2))
 
 
-def _series(image: Image, slope: str, intercept: str) -> Any:
+def series_attributes(image: Image, slope: str, intercept: str) -> Any:
     """Everything that the slices share."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid

@@ -47,6 +47,25 @@ def padding(x: Array) -> Array:
     return found
 
 
+def solid(empty: Array) -> Array:
+    """The parts of a mask ``(..., ny, nx)`` at least 5 pixels wide: padding without single clipped pixels.
+
+    Examples
+    --------
+    >>> mask = np.zeros((9, 9), bool)
+    >>> mask[:6, :6] = mask[8, 8] = True
+    >>> int(solid(mask).sum())
+    36
+    """
+    if not empty.any():
+        return empty
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    size = (1,) * (empty.ndim - 2) + (5, 5)
+    core: Array = minimum_filter(empty, size, mode="nearest")
+    return np.asarray(maximum_filter(core, size, mode="nearest")) & empty
+
+
 def sampled(power: Array, usable: Array, window: int, stride: int = STRIDE) -> Array:
     """Root of the mean power in windows on a coarse grid, NaN where a window holds what is not usable.
 

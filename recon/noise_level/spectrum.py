@@ -26,20 +26,31 @@ TRUSTED = 0.03  # relative error of a measured level
 TRUSTED_BOUND = 0.06
 
 
+def octaves(shape: tuple[int, int]) -> Array:
+    """Which frequencies of ``numpy.fft.fft2`` belong to each octave, ``(4, ny, nx)``; a partition.
+
+    Examples
+    --------
+    >>> int(octaves((8, 8)).sum(0).min()), octaves((8, 8)).sum((-2, -1)).tolist()
+    (1, [51, 8, 4, 1])
+    """
+    r = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) * 2 for n in shape), indexing="ij"))
+    return np.stack([(r < high) & (r >= low) for high, low in pairwise(EDGES)])
+
+
 @lru_cache(maxsize=1)
 def _models() -> tuple[Array, Array, Array, Array]:
     """Levels in every filter ``(n, 5)`` and octave ``(n, 4)`` of every model, its price, its power of r."""
     f = np.fft.fftfreq(GRID) * 2
     r = np.hypot(f[:, None], f)
-    passed, gains = responses(), white_gains()
-    octaves = np.stack([(r < hi) & (r >= lo) for hi, lo in pairwise(EDGES)])
+    passed, gains, masks = responses(), white_gains(), octaves((GRID, GRID))
     filters, levels, cost, powers = [], [], [], []
     for sharp in SHARPNESS:
         for cut in CUTS:
             for power in POWERS:
                 density = np.maximum(r, 0.5 / GRID) ** power * np.exp(-((r / cut) ** sharp))
                 filters.append(np.sqrt((passed * density).mean((-2, -1))) / gains)
-                levels.append(np.sqrt((octaves * density).sum((-2, -1)) / octaves.sum((-2, -1))))
+                levels.append(np.sqrt((masks * density).sum((-2, -1)) / masks.sum((-2, -1))))
                 powers.append(power)
                 cost.append(power**2 + (0.0 if cut == np.inf else 0.5))  # of two that fit, the simpler
     return np.array(filters), np.array(levels), np.array(cost), np.array(powers)
