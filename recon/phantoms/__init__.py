@@ -16,14 +16,18 @@ from rayfold.recon.phantoms.analytic import (
     thorax,
     thorax_table,
 )
-from rayfold.recon.phantoms.ct import ct_body
+from rayfold.recon.phantoms.ct import MU_WATER_70, ct_body
+from rayfold.recon.phantoms.fractals import fractal, noise_field
 from rayfold.recon.phantoms.leaves import dead_leaves
 from rayfold.recon.phantoms.mr import mr_body, mr_head
+from rayfold.recon.phantoms.patterns import resolution
+from rayfold.recon.phantoms.unseen import foam, random_ellipses, text
 from rayfold.recon.phantoms.world import FAMILIES, Family, draw, mixture
 
 __all__ = [
     "FAMILIES",
     "MU_WATER",
+    "MU_WATER_70",
     "Family",
     "ct_body",
     "dead_leaves",
@@ -31,11 +35,17 @@ __all__ = [
     "draw",
     "ellipse_sinogram",
     "ellipses",
+    "foam",
+    "fractal",
     "mixture",
     "mr_body",
     "mr_head",
+    "noise_field",
+    "random_ellipses",
+    "resolution",
     "shepp_logan",
     "shepp_logan_table",
+    "text",
     "thorax",
     "thorax_table",
 ]

@@ -186,13 +186,23 @@ def background(rng: np.random.Generator, style: _Style) -> Floats:
 
 def _window(rng: np.random.Generator, canvas: Canvas) -> None:
     """Often nothing is painted outside a round or body-like field of view."""
-    kind = rng.uniform()
-    if kind < 0.5:
+    if rng.uniform() < 0.5:
         return
-    extent = np.array(canvas.grid) / 2
-    form = rng.normal(0, 0.05, 8) if kind > 0.7 else np.zeros(8)
-    scale = rng.uniform(0.6, 0.97, 3) if kind > 0.6 else np.full(3, 0.98)
-    half = (extent * scale)[[2, 1, 0]]
-    half[2] *= 1.3 if canvas.deep else 1.0
-    canvas.paint(table(1, kind=STAR, centre=canvas.middle, turn=turns(0.0), half=half, form=form))
+    canvas.paint(_view(rng, canvas))
     np.subtract(1, canvas.free, out=canvas.free)
+
+
+def disc_window(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """1 in a round or body-like field of view, 0 outside."""
+    canvas = Canvas(shape, fine=1)
+    canvas.paint(_view(rng, canvas))
+    return (1 - canvas.free).astype(np.float32).reshape(shape)
+
+
+def _view(rng: np.random.Generator, canvas: Canvas) -> Floats:
+    kind = rng.uniform()
+    form = rng.normal(0, 0.05, 8) if kind > 0.4 else np.zeros(8)
+    scale = rng.uniform(0.6, 0.97, 3) if kind > 0.2 else np.full(3, 0.98)
+    half = np.array(canvas.grid)[[2, 1, 0]] / 2 * scale
+    half[2] *= 1.3 if canvas.deep else 1.0
+    return table(1, kind=STAR, centre=canvas.middle, turn=turns(0.0), half=half, form=form)

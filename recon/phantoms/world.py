@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.recon.phantoms.ct import ct_body
+from rayfold.recon.phantoms.fractals import fractal, noise_field
 from rayfold.recon.phantoms.leaves import dead_leaves
 from rayfold.recon.phantoms.mr import mr_body, mr_head
+from rayfold.recon.phantoms.patterns import resolution
+from rayfold.recon.phantoms.unseen import foam, random_ellipses, text
 
 Array = npt.NDArray[Any]
 
@@ -28,6 +31,12 @@ FAMILIES = {
     "ct_body": Family(ct_body, 0.22, True),
     "mr_head": Family(mr_head, 0.11, True),
     "mr_body": Family(mr_body, 0.07, True),
+    "fractal": Family(fractal, 0.08, True),
+    "noise_field": Family(noise_field, 0.06, True),
+    "resolution": Family(resolution, 0.06, True),
+    "foam": Family(foam, 0.0, False),
+    "text": Family(text, 0.0, False),
+    "random_ellipses": Family(random_ellipses, 0.0, False),
 }
 
 
