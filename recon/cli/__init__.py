@@ -19,12 +19,14 @@ from importlib import import_module
 from typing import NoReturn
 
 from rayfold.recon.cli.options import add_common, add_denoise, add_input, add_recon
+from rayfold.recon.cli.protocol import add_protocol
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
 
 VERBS = {
     "info": "what a file holds: geometry, dose, and what can be done with it",
     "recon": "reconstruct a scan: image, preview, provenance and report in one folder",
     "denoise": "remove noise from a DICOM series or an image; the same geometry comes out",
+    "protocol": "describe an acquisition in a file, look at it, compare protocols at the same dose",
     "simulate": "raw data of a synthetic object, with noise, as an HDF5 scan",
     "view": "a picture (PNG) or a page (HTML) of an image or a scan",
     "demo": "simulate a low-dose sparse-view scan, reconstruct and compare, in a minute",
@@ -76,7 +78,10 @@ def parser() -> argparse.ArgumentParser:
     made["denoise"].add_argument("file", help="DICOM folder or slice, NIfTI, TIFF, HDF5 image, .npy")
     add_denoise(made["denoise"])
 
+    add_protocol(made.pop("protocol"))
+
     simulate = made["simulate"]
+    simulate.add_argument("--protocol", metavar="TOML", help="CT or MRI protocol instead of the next options")
     simulate.add_argument("--phantom", choices=("thorax", "shepp-logan", "disc"), default="thorax")
     simulate.add_argument("--beam", choices=("fan", "curved-fan", "parallel"), default="fan")
     simulate.add_argument("--views", type=int, default=360, metavar="N")

@@ -10,6 +10,10 @@ from typing import Any
 from rayfold.recon.cli import console
 from rayfold.recon.errors import OutputFailure
 
+OF_A_PROTOCOL = (
+    "beam", "views", "cols", "pitch", "span", "source_to_axis", "source_to_detector", "photons", "electronic",
+)  # fmt: skip
+
 
 def command(args: argparse.Namespace) -> None:
     """Simulate one scan."""
@@ -18,6 +22,9 @@ def command(args: argparse.Namespace) -> None:
         raise ValueError(f"-o {target}: a simulated scan is written as HDF5; give a name ending in .h5")
     if target.exists() and not args.force:  # before the work, not after
         raise OutputFailure(f"{target} is already there; write elsewhere or replace it with --force")
+    if args.protocol:
+        _by_protocol(target, args)
+        return
     _check(args)
     from rayfold.operators.noise import PoissonTransmission
     from rayfold.recon.io import write_scan
@@ -36,6 +43,31 @@ def command(args: argparse.Namespace) -> None:
         console.as_json(
             {"output": str(target), "views": scan.n_views, "cols": scan.n_cols, "seed": args.seed}
         )
+    else:
+        console.result(str(target))
+
+
+def _by_protocol(target: Path, args: argparse.Namespace) -> None:
+    """Raw CT or MRI data of a protocol; it states all that the other flags would."""
+    from rayfold.recon.cli import parser
+    from rayfold.recon.io import write_kspace, write_scan
+    from rayfold.recon.io.results import require_space
+    from rayfold.recon.protocol import Protocol
+
+    usual = vars(parser().parse_args(["simulate"]))
+    for name in OF_A_PROTOCOL:
+        if getattr(args, name) != usual[name]:
+            raise ValueError(f"--{name.replace('_', '-')} is stated by {args.protocol}; edit it there")
+    p = Protocol.from_toml(Path(args.protocol))
+    if p.modality == "MRI" and args.phantom != usual["phantom"]:
+        raise ValueError(f"--phantom {args.phantom} is for CT; the object of an MRI protocol is a head")
+    scan = p.simulate(args.phantom if p.modality == "CT" else "head", args.seed)
+    require_space(target, scan.data.nbytes)
+    write: Any = write_scan if p.modality == "CT" else write_kspace
+    write(target, scan, force=args.force)
+    console.say(repr(scan), quiet=args.quiet)
+    if args.json:
+        console.as_json({"output": str(target), "shape": list(scan.data.shape), "seed": args.seed})
     else:
         console.result(str(target))
 

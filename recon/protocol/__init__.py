@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .comparison import Comparison, compare
     from .ct import CTProtocol
     from .mri import MRIProtocol
     from .presets import PRESETS
@@ -15,13 +16,24 @@ if TYPE_CHECKING:
 # loaded when first asked for
 _HOME = {
     "PRESETS": "presets",
+    "Comparison": "comparison",
     "CTProtocol": "ct",
     "MRIProtocol": "mri",
     "Protocol": "protocol",
+    "compare": "comparison",
     "random_ct": "random",
     "random_mri": "random",
 }
-__all__ = ["PRESETS", "CTProtocol", "MRIProtocol", "Protocol", "random_ct", "random_mri"]
+__all__ = [
+    "PRESETS",
+    "CTProtocol",
+    "Comparison",
+    "MRIProtocol",
+    "Protocol",
+    "compare",
+    "random_ct",
+    "random_mri",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a field of a protocol may hold: its section in a file, its words, its range; one place for all checks."""
+"""What a field of a protocol may hold: its section in a file, its words, its range."""
 
 from __future__ import annotations
 

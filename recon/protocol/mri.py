@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class MRIProtocol(Protocol):
     >>> p = MRIProtocol(pattern="equispaced", acceleration=4, calibration=16, coils=8)
     >>> p
     MRIProtocol(pattern='equispaced', acceleration=4.0, calibration=16, coils=8)
-    >>> p.operator().out_shape, p.scan_time / p.replace(pattern="full", acceleration=None, calibration=None).scan_time
+    >>> p.operator().out_shape, p.scan_time / MRIProtocol().scan_time
     ((8, 128, 128), 0.34375)
     """
 
@@ -132,6 +132,14 @@ class MRIProtocol(Protocol):
         """How often a signal is excited: lines, points or shots, times averages."""
         count = int(self.mask.sum()) if self.cartesian else len(self.trajectory)
         return count * self.averages
+
+    @property
+    def readout_ms(self) -> tuple[float, float]:
+        """Begin and end of a readout after its excitation: around the echo, behind it for a spiral."""
+        if self.pattern == "spiral":
+            return self.te_ms, self.te_ms + self.dwell_ms * self.trajectory.shape[1]
+        count = self.matrix[1] if self.cartesian else self.trajectory.shape[1]
+        return self.te_ms - self.dwell_ms * count / 2, self.te_ms + self.dwell_ms * count / 2
 
     @property
     def scan_time(self) -> float:
@@ -201,7 +209,8 @@ class MRIProtocol(Protocol):
             return
         if volume.shape != self.matrix:
             raise ValueError(
-                f"the volume has shape {volume.shape}, the protocol encodes {self.matrix}; replace one of them"
+                f"the volume has shape {volume.shape}, the protocol encodes {self.matrix}; "
+                "replace one of them"
             )
         if not np.allclose(volume.extent, self.field_of_view_mm, rtol=1e-6):
             raise ValueError(
@@ -285,13 +294,8 @@ class MRIProtocol(Protocol):
         self._check_grid(volume)
         return problem(self, image, seed)
 
-    def at_time(self, scan_time: float) -> Self:
-        """The same protocol with as many averages as fit into a time in ms (one at least)."""
-        once = self.scan_time / self.averages
-        return self.replace(averages=max(1, round(scan_time / once)))
 
-
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _maps(shape: tuple[int, int], coils: int) -> Array:
     from rayfold.recon.mri.simulate import loop_coils
 

@@ -1,4 +1,4 @@
-"""What an acquisition is, before it is measured: immutable, comparable, and the same in Python and in a file."""
+"""What an acquisition is, before it is measured: immutable, comparable, the same in Python and in a file."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ def check(p: MRIProtocol) -> None:
         )
     if p.pattern == "equispaced" and p.acceleration % 1:  # type: ignore[operator]
         raise ValueError(
-            f"acceleration is {p.acceleration}; lines at equal distances need a whole number, random ones do not"
+            f"acceleration is {p.acceleration}; lines at equal distances need a whole number, "
+            "patterns random, gaussian and poisson do not"
         )
     if p.cartesian:  # what only the mask itself can check, as calibration lines that R does not allow
         mask(p)
