@@ -48,7 +48,7 @@ def julia(out: Array, frame: Array, c: Array, n: int, escape: float) -> None:
 
 @_jit  # type: ignore[untyped-decorator]
 def chaos(out: Array, maps: Array, choice: Array, scale: Array, shift: Array) -> None:
-    """Count visits of ``p -> maps[i] (p, 1)``, i in `choice`, at pixel ``scale p + shift``; maps (m, 3, 4)."""
+    """Count visits of ``p -> maps[i] (p, 1)``, i in `choice`, at ``scale p + shift``; maps (m, 3, 4)."""
     nz, ny, nx = out.shape
     z, y, x = 0.0, 0.0, 0.0
     for t in range(len(choice)):

@@ -31,7 +31,7 @@ COLUMNS = 44
 
 
 @_jit  # type: ignore[untyped-decorator]
-def _reach(row: Array, axis: int, kind: int) -> float:
+def _reach(row: Array, axis: int, kind: int) -> Any:
     """Half the extent of a part along an axis of the grid."""
     u = row[TURN + axis] * row[HALF]
     v = row[TURN + 3 + axis] * row[HALF + 1]
@@ -49,7 +49,7 @@ def _reach(row: Array, axis: int, kind: int) -> float:
 
 
 @_jit  # type: ignore[untyped-decorator]
-def _inside(row: Array, kind: int, u: float, v: float, w: float, sides: Array) -> bool:
+def _inside(row: Array, kind: int, u: float, v: float, w: float, sides: Array) -> Any:
     if kind == EVERYWHERE:
         return True
     if kind == BOX:

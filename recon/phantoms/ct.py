@@ -7,9 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.anatomy import Body, Look, head, limb, torso
-from rayfold.recon.phantoms.fields import normalised
+from rayfold.recon.phantoms.body import Body, Look
+from rayfold.recon.phantoms.fields import generator, normalised
+from rayfold.recon.phantoms.head import head
 from rayfold.recon.phantoms.leaves import sharpness
+from rayfold.recon.phantoms.torso import limb, torso
 
 Floats = npt.NDArray[Any]
 ENERGY = 70.0  # keV
@@ -78,7 +80,7 @@ def ct_body(
     """
     if unit not in ("normalised", "water", "1/mm"):
         raise ValueError(f"unit is {unit!r}; it must be 'normalised', 'water' or '1/mm'")
-    rng = np.random.default_rng([seed, 102])
+    rng = generator(shape, seed, 102)
     strength = float(np.exp(rng.normal(0.4, 0.7)))
     looks: dict[str, Look] = {}
 

@@ -11,12 +11,32 @@ import numpy.typing as npt
 Floats = npt.NDArray[Any]
 
 
+def generator(shape: tuple[int, ...], seed: int, stream: int) -> np.random.Generator:
+    """Random numbers of one image of a family, `stream`, after a look at what was asked for.
+
+    Raises
+    ------
+    ValueError
+        If `shape` is not two or three axes of at least 16 pixels, or `seed` is negative.
+
+    Examples
+    --------
+    >>> float(generator((64, 64), 0, 1).uniform()) != float(generator((64, 64), 0, 2).uniform())
+    True
+    """
+    if len(shape) not in (2, 3) or min(shape) < 16:
+        raise ValueError(f"shape is {tuple(shape)}; it must have two or three axes of at least 16 pixels")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    return np.random.default_rng([seed, stream])
+
+
 @lru_cache(maxsize=16)
 def _frequency(shape: tuple[int, ...]) -> Floats:
     """Radial frequency in cycles per sample on the half grid of a real transform; infinite at zero."""
     axes = [np.fft.fftfreq(n) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
     squares = sum(g**2 for g in np.meshgrid(*axes, indexing="ij"))
-    radius = np.sqrt(squares).astype(np.float32)
+    radius: Floats = np.sqrt(squares).astype(np.float32)
     radius[(0,) * len(shape)] = np.inf
     return radius
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.fields import normalised, power_law, smooth_map, smoothed
+from rayfold.recon.phantoms.fields import generator, normalised, power_law, smooth_map, smoothed
 from rayfold.recon.phantoms.leaves import disc_window, sharpness
 
 Floats = npt.NDArray[Any]
@@ -38,10 +38,15 @@ def fractal(shape: tuple[int, ...], seed: int) -> Floats:
     >>> fractal((64, 64), 3).shape
     (64, 64)
     """
-    rng = np.random.default_rng([seed, 105])
+    rng = generator(shape, seed, 105)
     kind = rng.uniform()
     make = _julia if kind < 0.45 else _attractor if kind < 0.65 else _brownian
-    return normalised(make(shape, rng))
+    image = make(shape, rng)
+    for _ in range(8):  # Julia sets may lie elsewhere and attractors collapse
+        if image.std() > 0.05 * np.abs(image).mean() > 0:
+            break
+        image = make(shape, rng)
+    return normalised(image)
 
 
 def noise_field(shape: tuple[int, ...], seed: int) -> Floats:
@@ -64,9 +69,10 @@ def noise_field(shape: tuple[int, ...], seed: int) -> Floats:
     >>> noise_field((64, 64), 3).dtype
     dtype('float32')
     """
-    rng = np.random.default_rng([seed, 106])
+    rng = generator(shape, seed, 106)
     kind = rng.uniform()
     field = _spectral(shape, rng)
+    out: Floats
     if kind < 0.35:  # plateaus with a rough border
         levels = np.sort(rng.uniform(-1.5, 1.5, int(rng.integers(1, 5))))
         values = rng.uniform(0, 1, len(levels) + 1).astype(np.float32)
@@ -127,7 +133,7 @@ def _julia(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     away *= c.imag / np.linalg.norm(away)
     out = np.empty(grid, np.float32)
     julia(out, frame, np.concatenate([[c.real], away]) * rng.uniform(0.95, 1.12), STEPS, 16.0)
-    picture = out / STEPS
+    picture: Floats = out / STEPS
     kind = rng.uniform()
     if kind < 0.4:
         picture = np.where(out >= STEPS, rng.uniform(), picture ** rng.uniform(0.4, 1.5))

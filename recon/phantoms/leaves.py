@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.fields import normalised, power_law, smooth_map
+from rayfold.recon.phantoms.fields import generator, normalised, power_law, smooth_map
 from rayfold.recon.phantoms.parts import KINDS, Canvas, any_turns, table, turns
 
 Floats = npt.NDArray[Any]
@@ -44,7 +44,7 @@ def dead_leaves(shape: tuple[int, ...], seed: int) -> Floats:
     >>> dead_leaves((64, 64), 3).shape
     (64, 64)
     """
-    rng = np.random.default_rng([seed, 101])
+    rng = generator(shape, seed, 101)
     canvas = Canvas(shape, fine=2 if len(shape) == 2 else 1, fields=textures(len(shape)))
     style = _Style(rng, canvas)
     if rng.uniform() < 0.25:
@@ -59,9 +59,9 @@ def dead_leaves(shape: tuple[int, ...], seed: int) -> Floats:
 
 
 def sharpness(rng: np.random.Generator, ndim: int) -> float:
-    """Standard deviation in pixels of a scanner's point spread: mostly 0.3 to 0.85, at times to 1.5."""
+    """Standard deviation in pixels of a scanner's point spread: mostly 0.3 to 0.85, at times to 1.25."""
     if rng.uniform() < 0.2:
-        return float(rng.uniform(0.85, 1.5))
+        return float(rng.uniform(0.85, 1.25))
     return float(rng.uniform(0.3 if ndim == 2 else 0.5, 0.85))
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.anatomy import Body, Look, head, limb, torso
-from rayfold.recon.phantoms.fields import normalised, smooth_map
+from rayfold.recon.phantoms.body import Body, Look
+from rayfold.recon.phantoms.fields import generator, normalised, smooth_map
+from rayfold.recon.phantoms.head import head
 from rayfold.recon.phantoms.leaves import sharpness
+from rayfold.recon.phantoms.torso import limb, torso
 
 Floats = npt.NDArray[Any]
 DARK = {"air": 0.0, "cortical": 0.02, "table": 0.0, "lung": 0.04}
@@ -43,7 +45,7 @@ def mr_head(shape: tuple[int, ...], seed: int) -> Floats:
     >>> mr_head((64, 64), 1).dtype
     dtype('complex64')
     """
-    return _scan(shape, np.random.default_rng([seed, 103]), head)
+    return _scan(shape, generator(shape, seed, 103), head)
 
 
 def mr_body(shape: tuple[int, ...], seed: int) -> Floats:
@@ -54,7 +56,7 @@ def mr_body(shape: tuple[int, ...], seed: int) -> Floats:
     >>> mr_body((64, 64), 1).shape
     (64, 64)
     """
-    rng = np.random.default_rng([seed, 104])
+    rng = generator(shape, seed, 104)
     return _scan(shape, rng, torso if rng.uniform() < 0.6 else limb)
 
 
@@ -76,7 +78,8 @@ def _scan(shape: tuple[int, ...], rng: np.random.Generator, draw: Any) -> Floats
 
     body = Body(shape, rng, look)
     draw(body)
-    grid = (1, *shape) if len(shape) == 2 else shape
+    nz, ny, nx = (1, *shape) if len(shape) == 2 else shape
+    grid = nz, ny, nx
     coils = np.exp(rng.uniform(0, 0.6) * smooth_map(grid, 3, rng)).reshape(shape)
     phase = rng.uniform(0, np.pi) * smooth_map(grid, int(rng.integers(2, 6)), rng).reshape(shape)
     turn = np.exp(1j * (phase + rng.uniform(0, 2 * np.pi))).astype(np.complex64)

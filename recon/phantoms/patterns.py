@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.fields import normalised
+from rayfold.recon.phantoms.fields import generator, normalised
 from rayfold.recon.phantoms.leaves import sharpness, textures
 from rayfold.recon.phantoms.parts import KINDS, Canvas, any_turns, table, turns
 
@@ -35,7 +35,7 @@ def resolution(shape: tuple[int, ...], seed: int) -> Floats:
     >>> resolution((64, 64), 3).shape
     (64, 64)
     """
-    rng = np.random.default_rng([seed, 107])
+    rng = generator(shape, seed, 107)
     canvas = Canvas(shape, fine=2 if len(shape) == 2 else 1, fields=textures(len(shape)))
     z, y, x = np.meshgrid(*(np.arange(n) for n in canvas.grid), indexing="ij", sparse=True)
     low, high = np.sort(rng.uniform(0, 1, 2))

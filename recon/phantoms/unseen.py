@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.fields import normalised, smooth_map
+from rayfold.recon.phantoms.fields import generator, normalised, smooth_map
 from rayfold.recon.phantoms.parts import COLUMNS, KINDS, Canvas, any_turns, rods, table, turns
 
 Floats = npt.NDArray[Any]
@@ -68,7 +68,7 @@ def foam(shape: tuple[int, ...], seed: int) -> Floats:
     """
     from rayfold.kernels.cpu.fractals import cells
 
-    rng = np.random.default_rng([seed, 108])
+    rng = generator(shape, seed, 108)
     view = Canvas(shape, fine=2 if len(shape) == 2 else 1)
     grid = view.grid
     size = np.full(3, np.exp(rng.uniform(np.log(6.0), np.log(28.0)))) * view.fine
@@ -124,7 +124,7 @@ def text(shape: tuple[int, ...], seed: int) -> Floats:
     >>> text((64, 64), 3).shape
     (64, 64)
     """
-    rng = np.random.default_rng([seed, 109])
+    rng = generator(shape, seed, 109)
     canvas = Canvas(shape, fine=2 if len(shape) == 2 else 1)
     letters = list(STROKES)
     parts = []
@@ -187,7 +187,7 @@ def random_ellipses(shape: tuple[int, ...], seed: int) -> Floats:
     >>> random_ellipses((64, 64), 3).shape
     (64, 64)
     """
-    rng = np.random.default_rng([seed, 110])
+    rng = generator(shape, seed, 110)
     canvas = Canvas(shape, fine=2 if len(shape) == 2 else 1)
     scale = np.array(canvas.grid) / 2
     added = seed % 2 == 0

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rayfold.recon.phantoms.ct import ct_body
+from rayfold.recon.phantoms.fields import generator
 from rayfold.recon.phantoms.fractals import fractal, noise_field
 from rayfold.recon.phantoms.leaves import dead_leaves
 from rayfold.recon.phantoms.mr import mr_body, mr_head
@@ -69,10 +70,6 @@ def draw(shape: tuple[int, ...], seed: int, *, family: str) -> Array:
     """
     if family not in FAMILIES:
         raise ValueError(f"family is {family!r}; it must be one of {', '.join(FAMILIES)}")
-    if len(shape) not in (2, 3) or min(shape) < 16:
-        raise ValueError(f"shape is {tuple(shape)}; it must have two or three axes of at least 16 pixels")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
     return FAMILIES[family].draw(tuple(int(n) for n in shape), int(seed))
 
 
@@ -86,7 +83,5 @@ def mixture(shape: tuple[int, ...], seed: int) -> Array:
     """
     names = [name for name, family in FAMILIES.items() if family.trained]
     shares = np.cumsum([FAMILIES[name].share for name in names])
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
-    at = np.random.default_rng([seed, 100]).uniform(0, shares[-1])
+    at = generator(shape, seed, 100).uniform(0, shares[-1])
     return draw(shape, seed, family=names[int(np.searchsorted(shares, at))])
