@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import lru_cache
 
@@ -39,7 +40,7 @@ def masks(shape: tuple[int, int]) -> Tensor:
     """
     r = radial(shape)
     edges = (math.inf, *EDGES, -1.0)
-    return torch.stack([((r < hi) & (r >= lo)).float() for hi, lo in zip(edges, edges[1:], strict=False)])
+    return torch.stack([((r < hi) & (r >= lo)).float() for hi, lo in itertools.pairwise(edges)])
 
 
 def levels_of(spectrum: Tensor) -> Tensor:
@@ -95,3 +96,9 @@ def from_levels(shape: tuple[int, int], levels: Tensor) -> Tensor:
     mean = torch.einsum("...yx,byx->...b", gains**2, parts) / parts.sum((-2, -1)).clamp(min=1)
     scale = levels / mean.sqrt().clamp(min=1e-30)
     return gains * torch.einsum("...b,byx->...yx", scale, parts)
+
+
+def plane(spectrum: Tensor, ndim: int) -> Tensor:
+    """The spectrum of the slices of images of `ndim` axes: its mean over the frequencies across them."""
+    across = tuple(range(-ndim, -2))
+    return spectrum.mean(across) if across else spectrum

@@ -20,6 +20,7 @@ from rayfold.operators.filters import RampFilter
 from rayfold.operators.geometry import FanBeam, ParallelBeam
 from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along, inner, ratio
+from rayfold.recon.foundation.bands import from_levels, levels_of, plane
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.problem import Problem
 from rayfold.recon.trajectories import pipe_menon
@@ -64,7 +65,7 @@ def _inverse(part: LinearOperator) -> LinearOperator | None:
 
 
 def shading(A: LinearOperator, like: Tensor) -> Tensor | None:
-    """What coils need to be taken out where they see less, ``(ny, nx)``: ``(sum |S|^2)^(-1/2)``, 1 at the centre.
+    """What takes the shading of coils out: ``(sum |S|^2)^(-1/2)``, 1 at the centre, ``(ny, nx)``.
 
     0 where no coil sees anything, None for operators without coils.
     """
@@ -129,10 +130,10 @@ class DataStep(NamedTuple):
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         for k in range(steps):
             if self.back is None:
-                d = self._lit(A.H(self.problem.weigh(residual)))
-                d = self._lit(grid.filter(d, 1 / (self.known + 1 / wide)))
+                d = self.lit(A.H(self.problem.weigh(residual)))
+                d = self.lit(grid.filter(d, self._believed(d, wide) / (self.known + 1 / wide)))
             else:
-                d = grid.filter(self._lit(self._lit(self.back(residual))), trust, cut=True)
+                d = grid.filter(self.lit(self.lit(self.back(residual))), trust, cut=True)
             if k:
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             Ad, Td = A(d), plain.filter(d, weight)
@@ -149,7 +150,26 @@ class DataStep(NamedTuple):
             before = d, Ad, Td, size
         return z
 
-    def _lit(self, x: Tensor) -> Tensor:
+    def promised(self, wide: Tensor) -> Tensor:
+        """Levels ``(..., 4)`` of the error after a data step, from those before: of ``1 / (H + 1 / T)``."""
+        return levels_of(plane(1 / (self.known + 1 / wide), len(self.grid.full)))
+
+    def _believed(self, d: Tensor, wide: Tensor) -> Tensor:
+        """A factor per frequency, below 1 in octaves where ``A.H W r`` holds more than ``H^2 T + H``.
+
+        What is more is none of the response's doing (the aliases of binned pixels), and dividing by the
+        response would blow it up.
+        """
+        full, n = self.grid.full[-2:], len(self.grid.full)
+        found = torch.fft.fft2(d, norm="ortho").abs() ** 2 / (2 if d.is_complex() else 1)
+        due = self.known**2 * wide + self.known
+        tiny = torch.finfo(due.dtype).tiny
+        share = levels_of(plane(due, n)) / levels_of(plane(found, n)).clamp(min=tiny)
+        gain = from_levels((full[0], full[1]), share.clamp(max=1)).clamp(max=1)
+        return gain.reshape(*gain.shape[:-2], *(1,) * (n - 2), *gain.shape[-2:])
+
+    def lit(self, x: Tensor) -> Tensor:
+        """The image with the shading of the coils taken out once."""
         return x if self.shading is None else x * self.shading
 
     def _product(self, Td: Tensor, Ad: Tensor, p: Tensor, Ap: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The prior's weights on disk, those of the package among them: half precision, and a digest that is checked."""
+"""The prior's weights on disk: half precision, and a digest that is checked for those of the package."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ def load_prior(name: str | Path) -> tuple[Network, Schedule, dict[str, Any]]:
     InconsistentInput
         If it holds something else, or weights of the package are not those that were published.
     """
-    own = str(name) in SIZES
-    path = HOME / f"{name}.safetensors" if own else Path(name)
+    own, path = str(name) in SIZES, file_of(name)
     if own:
         _verify(path)
     elif not path.exists():
@@ -80,6 +79,11 @@ def load_prior(name: str | Path) -> tuple[Network, Schedule, dict[str, Any]]:
     return network, schedule, dict(about["card"])
 
 
+def file_of(name: str | Path) -> Path:
+    """Where the weights of a size of the package are, or the file itself."""
+    return HOME / f"{name}.safetensors" if str(name) in SIZES else Path(name)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -95,7 +99,7 @@ def _verify(path: Path) -> None:
         ) from error
     if found != published:
         raise InconsistentInput(
-            f"the weights {path.name} are not those that were published (SHA-256 differs); install rayfold again"
+            f"the weights {path.name} are not the published ones (SHA-256 differs); install rayfold again"
         )
 
 

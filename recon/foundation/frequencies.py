@@ -8,7 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from rayfold.operators import FFT, LinearOperator
+from rayfold.operators import FFT, CoilSensitivities, KSpaceCrop, LinearOperator
+from rayfold.operators.base import Bound, Composed
 
 MARGIN = 0.25  # of a side, on which the mirrored image fades to 0
 
@@ -101,4 +102,11 @@ def _mirror(n: int, m: int) -> Tensor:
 
 def periodic(A: LinearOperator) -> bool:
     """Whether images leave on one side and come back on the other, as for a discrete Fourier transform."""
-    return isinstance(A, FFT) or any(periodic(part) for part in getattr(A, "parts", ()))
+    return isinstance(A, FFT | KSpaceCrop) or any(periodic(part) for part in getattr(A, "parts", ()))
+
+
+def n_coils(A: LinearOperator) -> int:
+    """Coils that an operator ends in, 1 without any."""
+    last = A.parts[-1] if isinstance(A, Composed) else A
+    last = last.op if isinstance(last, Bound) else last
+    return int(last.out_shape[0]) if isinstance(last, CoilSensitivities) else 1

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from rayfold.operators import LinearOperator
-from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.foundation.frequencies import Frequencies, n_coils
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import normal
 
-NEAR = 0.04  # of the field of view: the part of the response that is kept where it repeats
+NEAR = 0.04  # of the field of view: the part of the response that is kept where its aliases are resolved
 
 
 def information(problem: Problem, gram: LinearOperator | None, grid: Frequencies) -> Tensor:
@@ -22,8 +22,8 @@ def information(problem: Problem, gram: LinearOperator | None, grid: Frequencies
     diagonalises it: the inverse variance that the data alone give each frequency of the image, in units of
     the image to the power -2. It replaces rules for each geometry, as the ramp filter or density weights,
     and holds for weights, masks and angles as they are. The response is faded out towards the borders of the
-    image, which smooths the spectrum by the width of one frequency. Of a periodic operator, only the part
-    near the point is kept: its aliases are what several coils tell apart.
+    image, which smooths the spectrum by the width of one frequency. Of Cartesian
+    k-space from several coils only the part near the point is kept: they tell its aliases apart.
 
     References
     ----------
@@ -45,7 +45,7 @@ def information(problem: Problem, gram: LinearOperator | None, grid: Frequencies
     point = torch.zeros(shape, dtype=y.dtype if complex_image else real, device=y.device)
     point[tuple(n // 2 for n in shape)] = 1
     response = normal(problem, gram, point)
-    axes = tuple(range(-len(shape), 0))
+    axes, _near = grid.axes, not any(grid.margin) and n_coils(problem.A) > 1
     for axis, n in zip(axes, shape, strict=True):
         place = (torch.arange(n, device=y.device, dtype=real) - n // 2) / n
         window = (

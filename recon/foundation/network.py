@@ -1,7 +1,8 @@
-"""The network of the prior: a bias-free residual U-Net that is told the level of the noise, octave by octave."""
+"""The network of the prior: a bias-free residual U-Net that is told the noise, octave by octave."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ class Network(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (64, 128, 256), blocks: int = 2) -> None:
         super().__init__()
         self.widths, self.blocks = tuple(widths), blocks
-        deeper = list(zip(widths[:-1], widths[1:], strict=True))
+        deeper = list(itertools.pairwise(widths))
         self.head = _conv(4 * 2 + 4 * 2 + BANDS, widths[0])
         self.down_blocks = nn.ModuleList(_blocks(a, blocks) for a, _ in deeper)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in deeper)

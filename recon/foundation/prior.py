@@ -1,4 +1,4 @@
-"""The learned prior: one network for CT and MRI, as a denoiser, a proximal operator, a score, a reconstruction."""
+"""The learned prior: one network for CT and MRI, as denoiser, proximal operator, score, reconstruction."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ class FoundationPrior(Prior):
         """
         network, schedule, card = load_prior(name)
         where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        network = network.to(where, memory_format=torch.channels_last).eval().requires_grad_(False)
+        network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.eval().requires_grad_(False)
         return cls(network, schedule.to(where).eval().requires_grad_(False), card, precision)
 
     @property
@@ -231,7 +232,8 @@ class FoundationPrior(Prior):
 
     def __repr__(self) -> str:
         n = sum(p.numel() for p in self.network.parameters())
-        return f"FoundationPrior({n / 1e6:.1f} M parameters, {self.schedule.n} steps, {self.device}, {self.precision})"
+        size = f"{n / 1e6:.1f} M parameters, {self.schedule.n} steps"
+        return f"FoundationPrior({size}, {self.device}, {self.precision})"
 
 
 def _double(kind: torch.dtype) -> torch.dtype:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
-from rayfold.recon.foundation.bands import BANDS, from_levels, levels_of
+from rayfold.recon.foundation.bands import BANDS, from_levels, levels_of, plane
 from rayfold.recon.foundation.directions import DataStep, approximate_inverse, shading
 from rayfold.recon.foundation.errors import Errors, probe
 from rayfold.recon.foundation.frequencies import Frequencies
@@ -108,21 +108,19 @@ class PhysicsSteps:
         grid, back = Frequencies.of(A), approximate_inverse(A)
         known = information(problem, gram_of(problem), grid)
         task = DataStep(problem, grid, known, back, shading(A, problem.y))
-        rough = self._rough(task)
-        signal = self._signal(rough, known, grid)
+        signal = self._signal(task)
         own = image_spectrum(A.in_shape, known.device), image_spectrum(grid.full, known.device)
         power, wide = (along(A.in_shape, signal**2) * each for each in own)
         known_image, data = probe(task, power)
-        zero = torch.zeros_like(rough)
-        x, found = task.solve(
-            torch.stack([zero, zero]), torch.stack([problem.y + 0 * data, data]), power, wide, self.start
-        )
-        promised = levels_of(_flat(1 / (known + 1 / wide)))
-        errors = Errors.measured(found - known_image, promised, levels_of(_flat(wide)))
+        both = torch.stack([problem.y + torch.zeros_like(data), data])
+        zero = known_image.new_zeros((2, *known_image.shape))
+        x, found = task.solve(zero, both, power, wide, self.start)
+        n, promised = len(A.in_shape), task.promised(wide)
+        errors = Errors.measured(found - known_image, promised, levels_of(plane(wide, n)))
         if x0 is not None:
             x = x0.to(x.dtype) + torch.zeros_like(x)
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
-        signal_levels = levels_of(_flat(found_power))
+        signal_levels = levels_of(plane(found_power, n))
         return State(x, 0, task, errors, errors.expected(promised, signal_levels), signal_levels, None)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -132,7 +130,9 @@ class PhysicsSteps:
             power, wide = (self._power(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
             x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
             change = x - state.x
-            levels = state.errors.expected(levels_of(_flat(1 / (task.known + 1 / wide))), levels)
+            levels = state.errors.expected(
+                levels_of(plane(1 / (task.known + 1 / wide), len(task.grid.full))), levels
+            )
         told = self.schedule.level(state.k, levels) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = apply_network(self.network, x, told, change, precision=self.precision)
@@ -143,31 +143,26 @@ class PhysicsSteps:
     @staticmethod
     def _power(shape: tuple[int, ...], levels: Tensor) -> Tensor:
         """Spectrum of an error of these levels, the same in all directions across slices."""
-        plane = from_levels((shape[-2], shape[-1]), levels) ** 2
-        return plane.reshape(*levels.shape[:-1], *(1,) * (len(shape) - 2), *plane.shape[-2:])
+        flat = from_levels((shape[-2], shape[-1]), levels) ** 2
+        return flat.reshape(*levels.shape[:-1], *(1,) * (len(shape) - 2), *flat.shape[-2:])
 
     @staticmethod
-    def _rough(task: DataStep) -> Tensor:
-        """A first image without a prior."""
-        if task.back is not None:
-            return task.back(task.problem.y)
-        target = task.problem.A.H(task.problem.weigh(task.problem.y))
-        return task.grid.filter(target, 1 / (task.known + _floor(task.known, task.grid)))
+    def _signal(task: DataStep) -> Tensor:
+        """Root mean square of the image (of each part of a complex one), without the noise in it.
 
-    @staticmethod
-    def _signal(rough: Tensor, known: Tensor, grid: Frequencies) -> Tensor:
-        """Root mean square of the image (of each part of a complex one), without the noise in it."""
-        axes, floor = grid.axes, _floor(known, grid)
-        power = (rough * rough.conj()).real.mean(axes) / (2 if rough.is_complex() else 1)
-        noise = (known / (known + floor) ** 2).mean(axes)
-        power = torch.maximum(power - noise, 0.05 * power)
-        return power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
-
-
-def _floor(known: Tensor, grid: Frequencies) -> Tensor:
-    return 1e-3 * known.amax(grid.axes, keepdim=True).clamp(min=torch.finfo(known.dtype).tiny)
-
-
-def _flat(spectrum: Tensor) -> Tensor:
-    """The spectrum of slices of a volume: the mean over the frequencies across them."""
-    return spectrum.mean(-3) if spectrum.ndim > 3 else spectrum
+        From filtered back-projection where there is one; else from the energy of ``b = A.H W y``, which
+        is ``H^2 S + H`` per frequency for images of spectrum S.
+        """
+        problem, axes, known = task.problem, task.grid.axes, task.known
+        if task.back is None:
+            found = task.lit(problem.A.H(problem.weigh(problem.y)))
+            shape = image_spectrum(task.grid.full, known.device).to(known.dtype)
+            noise, scale = known.mean(axes), (known**2 * shape).mean(axes)
+        else:
+            found = task.back(problem.y)
+            floor = 1e-3 * known.amax(axes, keepdim=True)
+            noise, scale = (known / (known + floor) ** 2).mean(axes), torch.ones_like(known[..., 0, 0])
+        tiny = torch.finfo(known.dtype).tiny
+        power = (found * found.conj()).real.mean(axes) / (2 if found.is_complex() else 1)
+        power = torch.maximum(power - noise, 0.05 * power) / scale.clamp(min=tiny)
+        return power.clamp(min=tiny).sqrt()

@@ -80,7 +80,8 @@ class Trainer:
     plan : Plan
         Steps, learning rate, seed.
     optimiser : callable, optional
-        From parameters to a ``torch.optim`` optimiser; Adam by default. Its learning rate is set by the plan.
+        From parameters to a ``torch.optim`` optimiser; Adam by default. Its learning rate is set by the plan,
+        times the "factor" of a group of parameters that has one.
 
     Examples
     --------
@@ -133,7 +134,7 @@ class Trainer:
         import torch
 
         for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.rate_at(self.done)
+            group["lr"] = self.plan.rate_at(self.done) * group.get("factor", 1.0)
         with _own_numbers(self._states) as states:
             loss = self.loss(self.model, self.task(self.generator), self.generator)
             if not bool(loss.isfinite()):

@@ -19,7 +19,8 @@ class Pool:
     """Random patches of images that are made on the way, real and complex.
 
     Image j is ``make((side, side), seed + j)``. At any time `window` of them are held; every `hold` draws one
-    is let go and a new one made, so that no image is seen for long and none has to be stored. The same seed and the same number of draws give the same patches.
+    is let go and a new one made, so that no image is seen for long and none has to be stored. The same seed
+    and the same number of draws give the same patches.
 
     Parameters
     ----------

@@ -1,0 +1,249 @@
+"""Stage two of the prior's training: random scans of synthetic objects, reconstructed step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rayfold.operators import Blur, Downsample, KSpaceCrop, LinearOperator, Volume
+from rayfold.operators.noise import Gaussian
+from rayfold.recon.foundation.network import Network
+from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
+from rayfold.recon.problem import Problem
+from rayfold.recon.protocol.random import random_ct, random_mri
+from rayfold.recon.train.noisy import Denoised, Noising, Noisy
+from rayfold.recon.train.pool import Pool
+from rayfold.recon.train.sample import Sample, seed_of
+
+PIXEL = 1.0  # mm; no result depends on it
+TASKS = {"ct": 0.48, "mri": 0.40, "superresolution": 0.12}
+
+
+class Scanned(NamedTuple):
+    """A batch of problems of one operator, the images behind them, and the name of the task."""
+
+    problem: Problem
+    truth: Tensor
+    task: str
+
+
+@dataclass(eq=False)
+class Restoring:
+    """Draws an acquisition and a batch of images, and measures them with noise.
+
+    CT and MRI follow `rayfold.recon.protocol.random`; half of the CT data are made on a grid twice as fine as
+    the image, so that the prior meets what discretisation does to data. Super-resolution cuts k-space of
+    complex images or blurs and bins real ones.
+
+    Parameters
+    ----------
+    pool : Pool
+        Where the images come from; its side is at least twice `side`.
+    batch, side : int
+        Images per step and their size.
+    """
+
+    pool: Pool
+    batch: int = 4
+    side: int = 96
+
+    def seek(self, draws: int) -> None:
+        """Passed on to the pool."""
+        self.pool.seek(draws)
+
+    def __call__(self, generator: torch.Generator) -> Scanned:
+        rng = np.random.default_rng(seed_of(generator))
+        task = str(rng.choice(list(TASKS), p=list(TASKS.values())))
+        fine = self._images(generator, rng, task)
+        if task == "ct":
+            return Scanned(*self._ct(fine[:, 0], rng, generator), task)
+        coarse = torch.complex(fine[:, 0], fine[:, 1])
+        if task == "mri":
+            return Scanned(*self._mri(coarse, rng, generator), task)
+        return Scanned(*self._superresolution(coarse, rng, generator), task)
+
+    def _images(self, generator: torch.Generator, rng: np.random.Generator, task: str) -> Tensor:
+        """``(batch, 2, n, n)``: for CT twice as fine as the image, else as it is; whole objects or parts."""
+        images, _phased = self.pool.draw(self.batch, 2 * self.side, generator)
+        if task == "ct":
+            images[:, 0] = images.square().sum(1).sqrt()
+            images[:, 1] = 0
+            if rng.random() < 0.4:  # a part of the object, as fine as it was drawn
+                images = F.interpolate(images[..., : self.side, : self.side], scale_factor=2, mode="bilinear")
+            return images * _round(2 * self.side) if rng.random() < 0.5 else images
+        if rng.random() < 0.5:
+            return images[..., : self.side, : self.side]
+        return F.avg_pool2d(images, 2)
+
+    def _ct(
+        self, fine: Tensor, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Problem, Tensor]:
+        truth = F.avg_pool2d(fine[:, None], 2)[:, 0]
+        volume = Volume(tuple(truth.shape[1:]), PIXEL)
+        protocol = random_ct(rng, volume)
+        A = protocol.operator(volume)
+        twice = rng.random() < 0.5
+        simulator = protocol.operator(Volume(tuple(fine.shape[1:]), PIXEL / 2)) if twice else A
+        clean = simulator(fine if twice else truth)
+        # real objects let through between a third and a few thousandths of the photons
+        scale = rng.uniform(1, 5.5) / clean.amax((-2, -1), keepdim=True).clamp(min=1e-6)
+        clean, truth = clean * scale, truth * scale
+        size = protocol.scale(truth, clean).clamp(min=1e-9)
+        y = protocol.measure(clean, scale=size, seed=seed_of(generator))
+        return Problem(A, y, protocol.noise(size)), truth
+
+    def _mri(
+        self, truth: Tensor, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Problem, Tensor]:
+        volume = Volume(tuple(truth.shape[1:]), PIXEL)
+        protocol = random_mri(rng, volume)
+        A = protocol.operator(volume)
+        clean = A(truth)
+        size = protocol.scale(truth, clean).clamp(min=1e-9)
+        y = protocol.measure(clean, scale=size, seed=seed_of(generator))
+        return Problem(A, y, protocol.noise(size)), truth
+
+    def _superresolution(
+        self, truth: Tensor, rng: np.random.Generator, generator: torch.Generator
+    ) -> tuple[Problem, Tensor]:
+        n = truth.shape[-1]
+        A: LinearOperator
+        if rng.random() < 0.5:
+            A = KSpaceCrop((n, n), int(rng.integers(n // 3, int(0.7 * n))))
+        else:
+            truth = truth.abs()
+            factor = int(rng.choice((1, 2, 2, 3)))
+            blur = Blur((n, n), float(rng.uniform(0.4, 0.7) * factor + (0.5 if factor == 1 else 0)))
+            n_fit = n - n % factor
+            truth = truth[..., :n_fit, :n_fit]
+            blur = Blur((n_fit, n_fit), blur.sigma)
+            A = Downsample((n_fit, n_fit), factor) @ blur if factor > 1 else blur
+        clean = A(truth)
+        top = clean.abs().amax((-2, -1), keepdim=True).clamp(min=1e-9)
+        noise = Gaussian(top * float(np.exp(rng.uniform(np.log(0.002), np.log(0.05)))))
+        return Problem(A, noise.sample(clean, seed_of(generator)), noise), truth
+
+
+class Restorer(nn.Module):
+    """Network and schedule as one module to train; gives the image after every step.
+
+    Parameters
+    ----------
+    network : Network
+        Trained by stage one.
+    schedule : Schedule
+        Its number of steps is that of the reconstruction.
+    precision : str
+        Of the convolutions; physics is computed in the precision of the data.
+    """
+
+    def __init__(self, network: Network, schedule: Schedule, precision: str = "float32") -> None:
+        super().__init__()
+        self.network, self.schedule, self.precision = network, schedule, precision
+
+    def forward(self, problem: Problem) -> list[Tensor]:
+        """Images after each step."""
+        steps = PhysicsSteps(self.network, self.schedule, precision=self.precision)
+        with torch.no_grad():
+            state: Any = steps.init(problem)
+        images = []
+        for _ in range(self.schedule.n):
+            state = steps.step(problem, state)
+            images.append(state.x)
+        return images
+
+
+class Mixed(NamedTuple):
+    """Samples of both stages, for a step that trains the denoiser and the reconstruction."""
+
+    noisy: Noisy
+    scanned: Scanned
+
+
+@dataclass(eq=False)
+class Mixing:
+    """Draws a `Mixed`: what the network learns of scans must not cost what it knows of noise.
+
+    Parameters
+    ----------
+    noising : Noising
+        Stage one.
+    restoring : Restoring
+        Stage two.
+    """
+
+    noising: Noising
+    restoring: Restoring
+
+    def seek(self, draws: int) -> None:
+        """Passed on to both."""
+        self.noising.seek(draws)
+        self.restoring.seek(draws)
+
+    def __call__(self, generator: torch.Generator) -> Mixed:
+        return Mixed(self.noising(generator), self.restoring(generator))
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Mean decibels of the error, mostly of the last step.
+
+    Parameters
+    ----------
+    early : float
+        Weight of all steps before the last together; each counts more the later it is.
+    floor : float
+        Errors below this share of the image count no more.
+    """
+
+    early: float = 0.4
+    floor: float = 1e-3
+
+    def __call__(self, model: nn.Module, sample: Sample | Scanned, generator: torch.Generator) -> Tensor:
+        """The loss, in nepers relative to the image."""
+        truth = sample.truth
+        assert truth is not None
+        images = model(sample.problem)
+        power = (truth.abs() ** 2).mean((-2, -1))
+        shown = power > 1e-8 * power.amax()  # an empty image has no decibels
+        share = torch.linspace(0.5, 1.5, max(1, len(images) - 1))
+        share = self.early * share / share.sum()
+        total = truth.new_zeros((), dtype=power.dtype)
+        for k, x in enumerate(images):
+            error = ((x - truth).abs() ** 2).mean((-2, -1)) / power.clamp(min=1e-30)
+            weight = 1.0 if k == len(images) - 1 else float(share[k])
+            total = total + weight * 0.5 * (torch.log(error + self.floor**2) * shown).sum() / shown.sum()
+        return total / (1 + (self.early if len(images) > 1 else 0))
+
+
+@dataclass(frozen=True)
+class MixedLoss:
+    """Sum of `Denoised` and `Restored`.
+
+    Parameters
+    ----------
+    denoised, restored : Denoised, Restored
+        The losses of both stages.
+    share : float
+        Weight of the denoiser.
+    """
+
+    denoised: Denoised
+    restored: Restored
+    share: float = 0.5
+
+    def __call__(self, model: Restorer, sample: Mixed, generator: torch.Generator) -> Tensor:
+        """The loss, in nepers."""
+        first = self.denoised(model.network, sample.noisy, generator)
+        return self.share * first + self.restored(model, sample.scanned, generator)
+
+
+def _round(n: int) -> Tensor:
+    """1 inside the largest disc, fading to 0: what a gantry sees."""
+    t = torch.linspace(-1, 1, n)
+    return torch.clamp((1 - torch.hypot(t[:, None], t[None, :])) * n / 4, 0, 1)
