@@ -240,7 +240,7 @@ def _volume(named: Mapping[str, AnyProtocol], thing: Any, n: int) -> Volume:
         return grids.pop()
     if n < 16:
         raise ValueError(f"n is {n}; an image needs 16 pixels per side or more")
-    given = CTObject.of(thing, mu_water=first.mu_water_per_mm)  # type: ignore[union-attr]
+    given = CTObject.of(thing, mu_water=first.mu_water_per_mm)
     if given.grid is not None:
         side = max(given.grid.extent)
     else:

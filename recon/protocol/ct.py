@@ -245,7 +245,9 @@ class CTProtocol(Protocol):
             return projector
         from rayfold.operators import Blur
 
-        return Blur(projector.out_shape, self.blur_fwhm_mm / FWHM / self.pitch_mm, axes=(-1,)) @ projector
+        sigma = self.blur_fwhm_mm / FWHM / self.pitch_mm
+        blurred: LinearOperator = Blur(projector.out_shape, sigma, axes=(-1,)) @ projector
+        return blurred
 
     def noise(self, scale: float | Array = 1.0) -> Noise:
         """How line integrals scatter.
@@ -283,6 +285,7 @@ class CTProtocol(Protocol):
 
         Examples
         --------
+        >>> import numpy as np
         >>> CTProtocol(views=2, cols=3, photons=1e12).measure(np.ones((2, 3))).round(3)
         array([[1., 1., 1.],
                [1., 1., 1.]])

@@ -103,9 +103,11 @@ class MRIProtocol(Protocol):
     def __post_init__(self) -> None:
         settle(self)
         sampling.check(self)
-        if self.te_ms >= self.tr_ms:
+        start, end = self.readout_ms
+        if start < 0 or end > self.tr_ms:
             raise ValueError(
-                f"te_ms {self.te_ms:g} is not before tr_ms {self.tr_ms:g}; shorten the echo time"
+                f"te_ms {self.te_ms:g} puts the readout from {start:.4g} to {end:.4g} ms, outside of 0 to tr_ms "
+                f"{self.tr_ms:g}; change one of them, or dwell_ms"
             )
 
     @property
@@ -198,11 +200,13 @@ class MRIProtocol(Protocol):
             )
         S = CoilSensitivities(maps)
         if not self.cartesian:
-            return NUFFT(self.matrix, self.trajectory) @ S
+            sampled: LinearOperator = NUFFT(self.matrix, self.trajectory) @ S
+            return sampled
         transform: LinearOperator = FFT(self.matrix)
         if self.pattern != "full":
             transform = CartesianMask(self.matrix, self.mask.astype(np.float32)) @ transform
-        return transform @ S
+        encoded: LinearOperator = transform @ S
+        return encoded
 
     def _check_grid(self, volume: Volume | None) -> None:
         if volume is None:
@@ -269,7 +273,7 @@ class MRIProtocol(Protocol):
         Examples
         --------
         >>> p = MRIProtocol(pattern="random", acceleration=2, matrix=(4, 4))
-        >>> abs(p.measure(np.zeros((1, 4, 4), np.complex64)) > 0).any(axis=(0, 2)).sum()
+        >>> (abs(p.measure(np.zeros((1, 4, 4), np.complex64))) > 0).any(axis=(0, 2)).sum()
         np.int64(2)
         """
         noisy = Gaussian(scale / (self.snr * math.sqrt(self.averages))).sample(clean, seed)

@@ -107,10 +107,8 @@ class Protocol(abc.ABC):
 
         Examples
         --------
-        >>> print(Protocol.preset("clinical-fan").to_toml(comments=False)[:42])
-        modality = "CT"
-        name = "clinical fan"
-        <BLANKLINE>
+        >>> Protocol.preset("clinical-fan").to_toml(comments=False).splitlines()[:2]
+        ['modality = "CT"', 'name = "clinical fan"']
         """
         from rayfold.recon.protocol.text import write
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,12 @@ def random_ct(rng: Generator, volume: Volume) -> CTProtocol:
     views = _log_whole(rng, 360, 1000) if kind == "dense" else _log_whole(rng, 20, 180)
     full = (180.0, 360.0)[int(rng.random() < 0.3)] if parallel else 360.0
     span = rng.uniform(90.0, 180.0 if parallel else 300.0) if kind == "limited" else full
-    changes = {"geometry": geometry, "views": views, "span_deg": span, "start_deg": rng.uniform(0, 360)}
+    changes: dict[str, Any] = {
+        "geometry": geometry,
+        "views": views,
+        "span_deg": span,
+        "start_deg": rng.uniform(0, 360),
+    }
     few = kind == "dense" or rng.random() < 0.5
     if few:
         photons = _log(rng, 1e3, 1e5)
@@ -55,7 +61,7 @@ def random_ct(rng: Generator, volume: Volume) -> CTProtocol:
         changes |= {"photons": photons, "electronic": _log(rng, 1, 10) if noisy else 0.0}
     else:
         changes |= {"noise_percent": _log(rng, 0.1, 3)}
-    return CTProtocol(**changes, **_detector(rng, volume, geometry))
+    return CTProtocol(**changes | _detector(rng, volume, geometry))
 
 
 def _detector(rng: Generator, volume: Volume, geometry: str) -> dict[str, float]:
@@ -108,7 +114,7 @@ def random_mri(rng: Generator, volume: Volume) -> MRIProtocol:
     coils = int(rng.choice((1, 4, 8, 12, 16), p=(0.3, 0.2, 0.2, 0.1, 0.2)))
     kind = str(rng.choice(("equispaced", "lines", "poisson", "shots")))
     R = _log(rng, 2, 10)
-    changes: dict[str, object]
+    changes: dict[str, Any]
     if kind == "equispaced":
         most = 2 if coils == 1 else 4
         changes = {"acceleration": int(rng.integers(2, most + 1)), "calibration": _middle(rng, ny, 3)}
@@ -127,7 +133,7 @@ def random_mri(rng: Generator, volume: Volume) -> MRIProtocol:
     if kind in ("lines", "poisson"):
         changes["pattern_seed"] = int(rng.integers(2**31))
     return MRIProtocol(
-        **changes,  # type: ignore[arg-type]
+        **changes,
         matrix=(ny, nx),
         field_of_view_mm=(volume.extent[0], volume.extent[1]),
         coils=coils,
