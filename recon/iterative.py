@@ -50,6 +50,13 @@ def scan_noise(scan: Scan) -> Noise:
     return estimate_photons(scan.data)
 
 
+def dose_note(noise: Noise) -> list[str]:
+    """What to say of a dose that was estimated."""
+    if not noise.estimated:
+        return []
+    return [f"the file states no dose; {_photons(noise)} photons per pixel were estimated from the data"]
+
+
 def recipe(
     method: str,
     A: LinearOperator,
@@ -97,11 +104,7 @@ def recipe(
         return Recipe(solvers.SART(subsets=_subsets(scan), lower=low), Problem(A, y), None, ())
     noise = scan_noise(scan)
     problem = Problem(A, y, noise).quadratic() if method != "os-sqs" else Problem(A, y, noise)
-    notes = []
-    if noise.estimated:
-        notes.append(
-            f"the file states no dose; {_photons(noise)} photons per pixel were estimated from the data"
-        )
+    notes = dose_note(noise)
     x0 = _start(A, y, scan, low)
     if strength is None:
         strength = FACTOR[method] * noise_force(problem)

@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from rayfold.operators import FanBeam, ParallelBeam, VectorBeam, Volume, covering
-from rayfold.operators.dispatch import to_numpy
+from rayfold.operators.dispatch import namespace, to_numpy
 from rayfold.operators.filters import Window
 from rayfold.recon.data import Image, Scan
 from rayfold.recon.device import resolve_device, to_device
-from rayfold.recon.iterative import ITERATIVE, recipe
+from rayfold.recon.iterative import ITERATIVE, dose_note, recipe, scan_noise
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.preprocess import prepare
+from rayfold.recon.prior_method import STEPS, Precision, Restorer
+from rayfold.recon.problem import Problem
 
 if TYPE_CHECKING:
     from rayfold.recon.mri.methods import MRIMethod
     from rayfold.recon.series import Series
 
 Array = Any
-Method = Literal["fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"]
-METHODS: dict[str, int] = {"fbp": 0, **ITERATIVE}  # method: iterations when none are given
+Method = Literal["fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs", "prior"]
+METHODS: dict[str, int] = {"fbp": 0, **ITERATIVE, "prior": STEPS}  # method: iterations when none are given
 SMALL = 0.9  # of the field of view: a smaller grid leaves out parts of the object
 MOST_DRIFT = 0.5  # rows that a fan's rows may be off at the rim of the field of view, to be taken as flat
 SLICES = 8  # reconstructed together: they share the ray arithmetic
@@ -59,7 +61,7 @@ def plan(
     ----------
     scan : Scan
         Measurement.
-    method : {"fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"}
+    method : {"fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs", "prior"}
         Method.
     grid : int, optional
         Pixels per side; by default enough for the field of view, in multiples of 16.
@@ -174,6 +176,8 @@ def reconstruct_ct(
     cutoff: float = 1.0,
     nonnegative: bool = True,
     strength: float | None = None,
+    prior: Any = None,
+    precision: Precision = "float32",
     device: str = "auto",
     verbose: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -184,11 +188,11 @@ def reconstruct_ct(
     ----------
     scan : Scan
         Raw or prepared measurement; what is missing of the usual preprocessing is done first.
-    method : {"fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs"}
+    method : {"fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs", "prior"}
         Filtered back-projection; conjugate gradients; SIRT and its ordered-subset form SART; least squares
         weighted by the photons with total variation, total generalised variation or wavelets (by PDHG);
         penalised weighted least squares with Huber total variation by ordered subsets (pwls), and the same
-        for the Poisson likelihood of the counts (os-sqs).
+        for the Poisson likelihood of the counts (os-sqs); the learned prior, unrolled with the physics.
     grid, spacing, iterations, device
         As in `plan`.
     window, cutoff
@@ -196,7 +200,12 @@ def reconstruct_ct(
     nonnegative : bool
         Keep the image at or above 0; fbp and cgls cannot.
     strength : float, optional
-        Weight of the penalty; found from the noise by default, and noted.
+        Weight of the penalty; found from the noise by default, and noted. Of "prior": factor of the noise
+        that it is told, 1 by default; less keeps more of the noise and of faint detail.
+    prior : str, Path or FoundationPrior, optional
+        Weights of "prior": "small" or "base" of the package, or a file that ``rayfold train`` wrote.
+    precision : {"float32", "bfloat16"}
+        Of the prior's convolutions; bfloat16 is faster where the processor knows it.
     verbose : bool
         Write a table of the iterations to standard error.
     progress : callable, optional
@@ -206,7 +215,7 @@ def reconstruct_ct(
     -------
     Image
         Attenuation in 1/mm (1/px when the scan states no pixel size), ``(ny, nx)`` or ``(rows, ny, nx)``;
-        ``provenance["notes"]`` says what the user should know.
+        ``provenance["notes"]`` says what the user should know, ``provenance["prior"]`` which weights made it.
 
     Raises
     ------
@@ -222,15 +231,24 @@ def reconstruct_ct(
     (48, 48)
     """
     chosen = plan(scan, method, grid=grid, spacing=spacing, iterations=iterations, device=device)
+    if method != "prior" and not (prior is None and precision == "float32"):
+        raise ValueError(f"{method} uses no learned prior; leave prior and precision out, or take prior")
     scan = prepare(scan)
     data = np.asarray(scan.sinograms, np.float32).reshape(-1, scan.n_views, scan.n_cols)
     out = np.empty((len(data), *chosen.volume.shape), np.float32)
+    used: dict[str, Any] = {}
     steps = max(chosen.iterations, 1)
     chunks = range(0, len(data), SLICES)
     if chosen.method == "fbp":
         if strength is not None:
             raise ValueError("fbp has no strength; smooth it with window and cutoff")
         apply, notes = _filtered(scan, chosen, window, cutoff)
+    elif chosen.method == "prior":
+        restorer = Restorer.load(
+            prior, strength=strength, steps=iterations, precision=precision, device=chosen.device
+        )
+        apply, notes = _restored(scan, chosen, restorer, nonnegative=nonnegative)
+        used = {"prior": restorer.record()}
     else:
         apply, notes = _iterated(scan, chosen, nonnegative=nonnegative, strength=strength, verbose=verbose)
     for done, first in enumerate(chunks):
@@ -246,6 +264,7 @@ def reconstruct_ct(
     array, space = (out[0], step) if scan.data.ndim == 2 else (out, (scan.row_pitch or step[0], *step))
     unit = "1/mm" if scan.unit == "mm" else "1/px"
     made = {"method": method, "notes": [*scan.notes, *dict.fromkeys(notes)], "steps": list(scan.history)}
+    made |= used
     return Image(array, space, unit=unit, provenance=made)
 
 
@@ -269,14 +288,7 @@ def _iterated(
     from rayfold.recon.solvers import run
 
     A = XRay(chosen.volume, scan.beam)
-    notes: list[str] = []
-    seen = math.inf if isinstance(scan.beam, VectorBeam) else scan.beam.half_width
-    side = min(n * step for n, step in zip(chosen.volume.shape, chosen.volume.steps, strict=True))
-    if side < SMALL * 2 * seen < math.inf:
-        notes.append(
-            f"the grid is {side:.4g} {scan.unit} wide, the field of view {2 * seen:.4g}: an iterative method "
-            "piles up at the rim what lies outside; give a larger grid or spacing"
-        )
+    notes = _covered(scan, chosen)
     weight = [strength]
 
     def solve(y: Array, tick: Callable[[int], None]) -> Array:
@@ -293,6 +305,36 @@ def _iterated(
         ).x
 
     return solve, notes
+
+
+def _restored(
+    scan: Scan, chosen: Plan, restorer: Restorer, *, nonnegative: bool
+) -> tuple[Inverse, list[str]]:
+    """The learned prior unrolled with the physics, and remarks."""
+    from rayfold.operators.xray import XRay
+
+    A, noise = XRay(chosen.volume, scan.beam), scan_noise(scan)
+
+    def solve(y: Array, tick: Callable[[int], None]) -> Array:
+        def done(slices: int) -> None:
+            tick(slices * max(chosen.iterations, 1) // len(y))
+
+        x = restorer(Problem(A, y, noise), done)
+        return namespace(x).clip(x, 0, None) if nonnegative else x
+
+    return solve, [*dose_note(noise), *_covered(scan, chosen)]
+
+
+def _covered(scan: Scan, chosen: Plan) -> list[str]:
+    """What to say of a grid that leaves out part of the field of view."""
+    seen = math.inf if isinstance(scan.beam, VectorBeam) else scan.beam.half_width
+    side = min(n * step for n, step in zip(chosen.volume.shape, chosen.volume.steps, strict=True))
+    if not side < SMALL * 2 * seen < math.inf:
+        return []
+    return [
+        f"the grid is {side:.4g} {scan.unit} wide, the field of view {2 * seen:.4g}: an iterative method "
+        "piles up at the rim what lies outside; give a larger grid or spacing"
+    ]
 
 
 def fbp(

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from rayfold.recon.cli.settings import FILTERS, FORMATS, METHODS, MRI_METHODS, PARTS, RINGS, one_of
+from rayfold.recon.cli.settings import (
+    FILTERS,
+    FORMATS,
+    METHODS,
+    MRI_METHODS,
+    PARTS,
+    PRECISIONS,
+    RINGS,
+    one_of,
+)
 
 
 def add_common(sub: argparse.ArgumentParser, output: str | None, *, seed: bool) -> None:
@@ -47,8 +56,13 @@ def add_recon(sub: argparse.ArgumentParser) -> None:
     how.add_argument("--cutoff", type=float, metavar="F", help="fraction of the Nyquist frequency, default 1")
     how.add_argument("--iterations", type=int, metavar="N", help="steps of an iterative method")
     how.add_argument(
-        "--strength", type=float, metavar="W", help="weight of the penalty; default: found from the noise"
+        "--strength",
+        type=float,
+        metavar="W",
+        help="weight of the penalty; default: found from the noise. Of prior: factor of the noise, default 1",
     )
+    how.add_argument("--weights", metavar="NAME|FILE", help="of prior: small, base, or a .safetensors file")
+    how.add_argument("--precision", metavar="NAME", help=f"of prior: {one_of(PRECISIONS)}; default float32")
     how.add_argument("--grid", type=int, metavar="N", help="pixels per side; default: the field of view")
     how.add_argument("--spacing", type=float, metavar="MM", help="pixel size; default: bin pitch at the axis")
     how.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")

@@ -176,6 +176,8 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, args: argparse.Name
             cutoff=how["cutoff"],
             nonnegative=how["nonnegative"],
             strength=how["strength"],
+            prior=how["weights"],
+            precision=how["precision"],
             device=how["device"],
             verbose=args.verbose,
             progress=progress,
@@ -215,6 +217,15 @@ def _maps(image: Any, evidence: Any) -> dict[str, Any]:
     return drawn
 
 
+def prior_facts(record: dict[str, Any]) -> dict[str, str]:
+    """Which weights made the image, for the report."""
+    used = record.get("prior")
+    if used is None:
+        return {}
+    digest = f", SHA-256 {used['sha256'][:12]}..." if used.get("sha256") else ""
+    return {"Prior": f"{used['weights']}{digest}", "Strength": f"{used['strength']:g}"}
+
+
 def _write(
     image: Any, evidence: Any, scan: Any, settings: Settings, folder: Path, source: Path, stages: Any
 ) -> None:
@@ -228,6 +239,7 @@ def _write(
     record = provenance(configuration=settings, inputs=_inputs(source, settings), timings=stages.seconds)
     record["scan"] = {"format": scan.source, "beam": repr(scan.beam), "kind": scan.kind, "unit": scan.unit}
     record["steps"], record["notes"] = image.provenance["steps"], image.provenance["notes"]
+    record |= {key: image.provenance[key] for key in ("prior",) if key in image.provenance}
     record["image"] = {"shape": image.shape, "spacing": image.spacing, "unit": image.unit}
     if evidence is not None:
         record["certificate"] = {**evidence[0].as_dict(), "slices": list(evidence[1])}
@@ -254,6 +266,7 @@ def _write(
             "Pixel": " x ".join(f"{s:.4g}" for s in image.spacing)
             + (" px" if image.unit == "1/px" else " mm"),
             "Unit": image.unit,
+            **prior_facts(record),
             "Preprocessing": ", ".join(record["steps"]) or "none needed",
             **{f"Note {i}": note for i, note in enumerate(record["notes"], 1)},
             **(evidence[0].facts() if evidence is not None else {}),

@@ -136,6 +136,8 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, args: argparse.Name
             how["method"],
             iterations=how["iterations"],
             strength=how["strength"],
+            prior=how["weights"],
+            precision=how["precision"],
             device=how["device"],
             verbose=args.verbose,
             progress=progress,
@@ -187,6 +189,7 @@ def _write(
     from dataclasses import replace
 
     from rayfold.recon import plot
+    from rayfold.recon.cli.recon import prior_facts
     from rayfold.recon.io import save
     from rayfold.recon.provenance import provenance, write_json
     from rayfold.recon.report import write_report
@@ -197,6 +200,7 @@ def _write(
     record["scan"] = {"format": scan.source, "axes": list(scan.axes), "shape": list(scan.data.shape)}
     record["method"] = made.method
     record["steps"], record["notes"] = series.provenance["steps"], series.provenance["notes"]
+    record |= {key: series.provenance[key] for key in ("prior",) if key in series.provenance}
     record["image"] = {
         "axes": list(series.axes),
         "shape": list(series.shape),
@@ -233,6 +237,7 @@ def _write(
             "Size": " x ".join(f"{n} {name}" for n, name in zip(series.shape, series.axes, strict=True)),
             "Voxel": " x ".join(f"{s:.4g}" for s in series.spacing) + " mm",
             "Saved": part,
+            **prior_facts(record),
             "Preprocessing": ", ".join(record["steps"]) or "none needed",
             **{f"Note {i}": note for i, note in enumerate(record["notes"], 1)},
             **(certificate.facts() if certificate is not None else {}),

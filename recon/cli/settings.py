@@ -35,6 +35,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "spacing": None,
         "nonnegative": True,
         "strength": None,
+        "weights": None,
+        "precision": "float32",
         "device": "auto",
     },
     "output": {"save": [], "hu": False, "certificate": True, "part": "magnitude"},
@@ -65,13 +67,16 @@ KINDS: dict[str, tuple[Any, str]] = {
     "spacing": NUMBER,
     "nonnegative": YES_NO,
     "strength": NUMBER,
+    "weights": (str, "small, base, or the name of a .safetensors file"),
+    "precision": TEXT,
     "certificate": YES_NO,
     "device": TEXT,
     "hu": YES_NO,
 }
-METHODS = ("fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs")
-REGULARISED = ("tv", "tgv", "wavelet", "pwls", "os-sqs")
-MRI_METHODS = ("rss", "mvue", "gridding", "sense", "wavelet", "tv", "grappa", "lps")
+METHODS = ("fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs", "prior")
+REGULARISED = ("tv", "tgv", "wavelet", "pwls", "os-sqs", "prior")
+MRI_METHODS = ("rss", "mvue", "gridding", "sense", "wavelet", "tv", "grappa", "lps", "prior")
+PRECISIONS = ("float32", "bfloat16")
 PARTS = ("magnitude", "phase", "complex")
 FILTERS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 RINGS = ("sorting", "all", "filtering", "fitting", "dead")
@@ -81,12 +86,13 @@ CHOICES = {
     "rings": RINGS,
     "sense": ("ccw", "cw"),
     "part": PARTS,
+    "precision": PRECISIONS,
 }
 POSITIVE = {
     "grid": "in pixels per side",
     "spacing": "in mm",
     "iterations": "in steps",
-    "strength": "in units of the data term over those of the image",
+    "strength": "in units of the data term over those of the image (of prior: a factor, 1 as trained)",
     "mu_water": "in 1/mm, about 0.02",
     "pixel_size": "in mm",
 }
@@ -123,6 +129,7 @@ def resolve(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             given = getattr(args, key, None)
             if given is not None:
                 _put(settings, section, key, given, _flag(key))
+    check_prior(settings["recon"])
     if settings["recon"]["method"] in METHODS and settings["recon"]["method"] not in MRI_METHODS:
         check_method(settings["recon"], args)
     return settings
@@ -140,6 +147,15 @@ def check_method(how: dict[str, Any], args: argparse.Namespace) -> None:
     for name in ("filter", "cutoff"):
         if method != "fbp" and getattr(args, name) is not None:
             raise ValueError(f"{method} has no {name}; leave --{name} out, or choose --method fbp")
+
+
+def check_prior(how: dict[str, Any]) -> None:
+    """Weights and precision are for the learned prior alone."""
+    given = [name for name in ("weights", "precision") if how[name] != DEFAULTS["recon"][name]]
+    if given and how["method"] != "prior":
+        raise ValueError(
+            f"{given[0]} is of the learned prior; leave --{given[0]} out, or choose --method prior"
+        )
 
 
 def input_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from rayfold.recon.mri.combine import combine_mvue
 from rayfold.recon.mri.grid import crop
 from rayfold.recon.mri.model import Model, entry, without_maps
 from rayfold.recon.mri.prepare import cut_readout, remove_ghost, whiten
+from rayfold.recon.prior_method import STEPS, Precision, Restorer
 from rayfold.recon.problem import Problem
 from rayfold.recon.series import Series
 from rayfold.recon.strength import noise_force
 
 Array = Any
-MRIMethod = Literal["rss", "mvue", "gridding", "sense", "wavelet", "tv", "grappa", "lps"]
+MRIMethod = Literal["rss", "mvue", "gridding", "sense", "wavelet", "tv", "grappa", "lps", "prior"]
 # method: steps when none are given
 MRI_METHODS: dict[str, int] = {
     "rss": 0,
@@ -31,6 +32,7 @@ MRI_METHODS: dict[str, int] = {
     "tv": 100,
     "grappa": 0,
     "lps": 100,
+    "prior": STEPS,
 }
 REGULARISED = ("wavelet", "tv")
 DAMPING = 0.01  # in sense, where all of a Cartesian grid has eigenvalue 1; benchmarks/mri_brain.py
@@ -119,6 +121,8 @@ def reconstruct_kspace(
     *,
     iterations: int | None = None,
     strength: float | None = None,
+    prior: Any = None,
+    precision: Precision = "float32",
     device: str = "auto",
     verbose: bool = False,
     progress: Progress | None = None,
@@ -138,11 +142,16 @@ def reconstruct_kspace(
         trajectory, from the density-weighted adjoint. "sense": least squares with coil maps by conjugate
         gradients, lightly damped. "wavelet", "tv": the same with an l1 penalty of wavelets, or total
         variation. "grappa": missing lines filled in k-space, then as "mvue". "lps": a series as the sum of a
-        low-rank and a sparse part.
+        low-rank and a sparse part. "prior": the learned prior, unrolled with the same physics.
     iterations : int, optional
         Steps of an iterative method.
     strength : float, optional
-        Weight of the penalty of "wavelet" and "tv"; by default from the noise, and noted.
+        Weight of the penalty of "wavelet" and "tv"; by default from the noise, and noted. Of "prior": factor
+        of the noise that it is told, 1 by default; less keeps more of the noise and of faint detail.
+    prior : str, Path or FoundationPrior, optional
+        Weights of "prior": "small" or "base" of the package, or a file that ``rayfold train`` wrote.
+    precision : {"float32", "bfloat16"}
+        Of the prior's convolutions; bfloat16 is faster where the processor knows it.
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
     verbose : bool
@@ -172,6 +181,8 @@ def reconstruct_kspace(
         method,
         iterations=iterations,
         strength=strength,
+        prior=prior,
+        precision=precision,
         device=device,
         verbose=verbose,
         progress=progress,
@@ -184,6 +195,8 @@ def solve_kspace(
     *,
     iterations: int | None = None,
     strength: float | None = None,
+    prior: Any = None,
+    precision: Precision = "float32",
     device: str = "auto",
     verbose: bool = False,
     progress: Progress | None = None,
@@ -196,25 +209,36 @@ def solve_kspace(
         raise ValueError(
             f"iterations is {iterations}; {name} takes {'at least one' if MRI_METHODS[name] else 'none'}"
         )
-    if strength is not None and name not in REGULARISED:
-        raise ValueError(f"{name} has no strength; use wavelet or tv, or change the number of iterations")
+    if strength is not None and name not in (*REGULARISED, "prior"):
+        raise ValueError(
+            f"{name} has no strength; use prior, wavelet or tv, or change the number of iterations"
+        )
+    if name != "prior" and not (prior is None and precision == "float32"):
+        raise ValueError(f"{name} uses no learned prior; leave prior and precision out, or take prior")
     scan = remove_ghost(scan)
     if name == "rss":
-        return _finish(scan, name, None, without_maps(scan), [])
+        return _finish(scan, name, None, without_maps(scan), [], {})
     scan, white = whiten(cut_readout(scan))
     model = Model.of(scan, white, resolve_device(device))
     notes: list[str] = []
+    about: dict[str, Any] = {}
     if name in ("mvue", "gridding", "grappa"):
         images = _direct(model, name, notes)
     elif name == "lps":
         images = _series(model, steps, progress)
+    elif name == "prior":
+        restorer = Restorer.load(
+            prior, strength=strength, steps=iterations, precision=precision, device=model.device
+        )
+        images = _restored(model, restorer, progress)
+        about["prior"] = restorer.record()
     else:
         images = _iterated(model, name, steps, strength, notes, verbose=verbose, progress=progress)
-    return _finish(scan, name, model, images, notes)
+    return _finish(scan, name, model, images, notes, about)
 
 
 def _finish(
-    scan: KSpace, method: str, model: Model | None, images: Array, notes: list[str]
+    scan: KSpace, method: str, model: Model | None, images: Array, notes: list[str], about: dict[str, Any]
 ) -> Reconstruction:
     """The series, cut to the part of the image that the header asks for."""
     uncut = images
@@ -222,7 +246,8 @@ def _finish(
         images = crop(images, scan.crop, tuple(range(-len(scan.grid), 0)))
     if scan.spacing is None:
         notes = [*notes, "the file states no field of view; voxels are taken as 1 mm"]
-    about = {"method": method, "notes": [*scan.notes, *dict.fromkeys(notes)], "steps": list(scan.history)}
+    said = {"method": method, "notes": [*scan.notes, *dict.fromkeys(notes)], "steps": list(scan.history)}
+    about = said | about
     series = Series.of(np.asarray(images), scan, provenance=about)
     return Reconstruction(series, method, model, uncut)
 
@@ -304,6 +329,18 @@ def _iterated(
 
         found = run(_solver(name, strength), problem, steps, callback=tick, verbose=verbose)
         out[index] = to_numpy(found.x) * model.brightness(index)
+    return out
+
+
+def _restored(model: Model, restorer: Restorer, progress: Progress | None) -> Array:
+    """Image by image with the learned prior: what is told of the noise comes from each one's own problem."""
+    scan = model.scan
+    out = np.empty((*scan.data.shape[: len(scan.leading)], *scan.grid), np.complex64)
+    indices = list(model.indices())
+    for done, index in enumerate(indices, 1):
+        out[index] = to_numpy(restorer(model.problem(index))) * model.brightness(index)
+        if progress is not None:
+            progress(done, len(indices))
     return out
 
 
