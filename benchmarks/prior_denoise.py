@@ -65,10 +65,12 @@ def baselines(store: Store, peers: str | None, case: Case, truth: Array, y: Arra
     case.seconds |= {name: row["seconds"] for name, row in rows.items()}
 
 
-def cases(data: Path, prior: Any, store: Store, peers: str | None, *, told: bool = True) -> list[Case]:
-    """Every slice at every level; the prior finds the noise itself, and once more is told it where `told`."""
+def cases(
+    data: Path, prior: Any, store: Store, peers: str | None, *, told: bool = True, first: int | None = None
+) -> list[Case]:
+    """Slices (all or the `first`) at every level; the prior finds the noise, and once more is `told` it."""
     found = []
-    for modality, name, truth in slices(data):
+    for modality, name, truth in slices(data)[:first]:
         for level in LEVELS:
             sigma = level / 255
             y = noisy(truth, name, level)

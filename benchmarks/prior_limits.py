@@ -137,9 +137,9 @@ def nulls(data: Path, store: Store, peers: str | None) -> tuple[list[Case], list
     """Null models through the same tasks in the place of the prior; none may pass the weakest baseline."""
     cases, lines = [], []
     for name, model in NULLS.items():
-        found = prior_tomography.sparse(data, model, store)[:2]
+        found = prior_tomography.sparse(data, model, store, 2)
         found += prior_mri.undersampled(data, model, store)[:1]
-        found += prior_denoise.cases(data, model, store, peers, told=False)[:3]
+        found += prior_denoise.cases(data, model, store, peers, told=False, first=1)
         above = [c.scores[OURS] - min(v for k, v in c.scores.items() if k != OURS) for c in found]
         lines.append({**law(f"{name}: above the weakest baseline", 0.01, above), "unit": "dB"})
         for case in found:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,9 +114,9 @@ def judged(task: str, o: Object, setting: Setting, prior: Any, store: Store, *, 
     return case
 
 
-def sparse(data: Path, prior: Any, store: Store) -> list[Case]:
-    """60 views of every slice."""
-    return [judged("sparse", o, SPARSE, prior, store, tv_steps=120) for o in objects(data)]
+def sparse(data: Path, prior: Any, store: Store, first: int | None = None) -> list[Case]:
+    """60 views of every slice, or of the `first`."""
+    return [judged("sparse", o, SPARSE, prior, store, tv_steps=120) for o in islice(objects(data), first)]
 
 
 def low_dose(data: Path, prior: Any, store: Store) -> list[Case]:
