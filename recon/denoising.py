@@ -94,7 +94,7 @@ def denoise(
     ...         return 0 * x + x.mean((-2, -1), keepdims=True)
     >>> noisy = Image(40 + np.random.default_rng(0).normal(size=(64, 64)), (1.0, 1.0), unit="HU")
     >>> denoise(noisy, prior=Mean())
-    Image(64 x 64, 1 x 1 mm, HU, 39.99 to 39.99)
+    Image(64 x 64, 1 x 1 mm, HU, 39.98 to 39.98)
     """
     if not 0 <= strength < np.inf:
         raise ValueError(f"strength is {strength}; it must be 0 (nothing is done) or more, 1 as measured")
@@ -120,9 +120,7 @@ def noise_of(
     if isinstance(image, Image):
         image, unit, modality = image.array, image.unit, image.modality
     is_mr = modality == "MR"
-    return estimate_noise(
-        image, unit=unit, ramp=False if is_mr else None, magnitude=is_mr, stationary=stationary
-    )
+    return estimate_noise(image, unit=unit, ramp=not is_mr, magnitude=is_mr, stationary=stationary)
 
 
 def looks_like_hu(x: Array) -> bool:

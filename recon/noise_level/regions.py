@@ -48,12 +48,12 @@ def padding(x: Array) -> Array:
 
 
 def solid(empty: Array) -> Array:
-    """The parts of a mask ``(..., ny, nx)`` at least 5 pixels wide: padding without single clipped pixels.
+    """The parts of a mask ``(..., ny, nx)`` at least 5 pixels wide: padding, not clipped pixels.
 
     Examples
     --------
-    >>> mask = np.zeros((9, 9), bool)
-    >>> mask[:6, :6] = mask[8, 8] = True
+    >>> mask = np.zeros((20, 20), bool)
+    >>> mask[:6, :6] = mask[12, 12] = True
     >>> int(solid(mask).sum())
     36
     """
@@ -61,9 +61,12 @@ def solid(empty: Array) -> Array:
         return empty
     from scipy.ndimage import maximum_filter, minimum_filter
 
-    size = (1,) * (empty.ndim - 2) + (5, 5)
-    core: Array = minimum_filter(empty, size, mode="nearest")
-    return np.asarray(maximum_filter(core, size, mode="nearest")) & empty
+    lead, edge = (1,) * (empty.ndim - 2), 4
+    # beyond the border all is padding, or thin slivers along it would be lost
+    wide = np.pad(empty, [(0, 0)] * (empty.ndim - 2) + [(edge, edge)] * 2, constant_values=True)
+    core: Array = minimum_filter(wide, (*lead, 5, 5), mode="nearest")
+    grown: Array = maximum_filter(core, (*lead, 9, 9), mode="nearest")
+    return grown[..., edge:-edge, edge:-edge] & empty
 
 
 def sampled(power: Array, usable: Array, window: int, stride: int = STRIDE) -> Array:
