@@ -23,7 +23,8 @@ def to_tensor(value: Array, device: torch.device | None = None) -> Tensor:
     elif name == "numpy":
         array = np.asarray(value)
         native = array.astype(array.dtype.newbyteorder("="), copy=False)
-        tensor = torch.from_numpy(native if native.flags.writeable else native.copy())
+        plain = native.flags.writeable and min(native.strides, default=0) >= 0  # as torch can share them
+        tensor = torch.from_numpy(native if plain else native.copy())
     else:
         tensor = torch.from_dlpack(value)
     return tensor if device is None else tensor.to(device)

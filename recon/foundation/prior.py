@@ -6,7 +6,7 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ class FoundationPrior(Prior):
     True
     """
 
+    learned: ClassVar[bool] = True
     network: Network
     schedule: Schedule
     card: dict[str, Any] = field(default_factory=dict)

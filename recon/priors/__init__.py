@@ -4,6 +4,7 @@ from rayfold.recon.priors.bounds import Box, NonNegative
 from rayfold.recon.priors.cycle_spinning import CycleSpinning
 from rayfold.recon.priors.denoiser import PlugAndPlay, from_deepinv, from_numpy, from_score, from_torch
 from rayfold.recon.priors.directional import DirectionalTV
+from rayfold.recon.priors.equivariant import Equivariant
 from rayfold.recon.priors.low_rank import LowRank
 from rayfold.recon.priors.prior import Analysis, Prior, Split
 from rayfold.recon.priors.sparsity import L1
@@ -21,6 +22,7 @@ __all__ = [
     "Box",
     "CycleSpinning",
     "DirectionalTV",
+    "Equivariant",
     "HuberTV",
     "LowRank",
     "NonNegative",

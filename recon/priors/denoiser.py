@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,8 +23,13 @@ class PlugAndPlay(Prior):
 
     A denoiser for Gaussian noise is the proximal operator of the prior it was made for:
     ``prox(x, step) = denoise(x, sqrt(step * strength))``; with `sigma`, always ``denoise(x, sigma)``.
-    A denoiser is seldom a proximal operator to the letter: iterate it with `averaging`
-    (`ProximalGradient`), not with acceleration, which diverges.
+    A denoiser is seldom a proximal operator to the letter: iterations that take all of its step end lower
+    or drift away after looking good, and acceleration (FISTA) diverges. What stays: `ProximalGradient`, which
+    takes a quarter of the step (`averaging`); `Equivariant`, which turns the image at random; a small noise
+    level, some 2/255 of the range of the image; and an end by `Discrepancy`::
+
+        prior = PlugAndPlay(Equivariant(foundation.denoise), sigma=2 / 255 * data_range)
+        run(ProximalGradient(prior), problem, 200, stop=Discrepancy())
 
     Parameters
     ----------
@@ -57,6 +62,7 @@ class PlugAndPlay(Prior):
     array([1.])
     """
 
+    learned: ClassVar[bool] = True
     denoise: Denoise
     sigma: float | None = None
     strength: float | None = None

@@ -14,10 +14,12 @@ class Prior:
     """A penalty R on images; the objective of a solver is the data term plus the value of every prior.
 
     A prior offers what its mathematics allows: `value`, `gradient` where it is smooth, `prox`; a `simple` one
-    has its proximal operator in closed form, so that splitting methods leave it on the image side.
+    has its proximal operator in closed form, so that splitting methods leave it on the image side; one that
+    is `learned` has no value: its proximal step is a denoiser, which no minimum need be behind.
     """
 
     simple: ClassVar[bool] = False
+    learned: ClassVar[bool] = False
     smooth: ClassVar[bool] = False
 
     def value(self, x: Array) -> Array:

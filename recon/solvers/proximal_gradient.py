@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from rayfold.recon.arrays import axpy, size, start
 from rayfold.recon.checks import positive
-from rayfold.recon.priors.denoiser import PlugAndPlay
 from rayfold.recon.priors.prior import Prior
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.forward_backward import curvature, descend, sides, total
@@ -40,8 +39,8 @@ class ProximalGradient:
     step_size : float
         Factor of the safe step; below 2.
     averaging : float, optional
-        Between 0 and 1: how much of the proximal step is taken; by default 0.25 for `PlugAndPlay`, and 1
-        (all of it) for priors with a value.
+        Between 0 and 1: how much of the proximal step is taken; by default 0.25 for denoisers (`PlugAndPlay`,
+        `FoundationPrior`), and 1 (all of it) for priors with a value.
 
     Raises
     ------
@@ -94,7 +93,7 @@ class ProximalGradient:
             x, warm = backward.prox_from(z, rate, warm)
             part = self.averaging
             if part is None:
-                part = AVERAGING if isinstance(backward, PlugAndPlay) else 1.0
+                part = AVERAGING if backward.learned else 1.0
             if not (isinstance(part, int | float) and part == 1):
                 x = axpy(part, x, (1 - part) * z)
         del z
