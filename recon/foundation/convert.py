@@ -55,3 +55,16 @@ def tensors(problem: Problem, device: torch.device | None = None) -> Problem:
         if hasattr(value, "shape") and getattr(value, "ndim", 0):
             held[name] = to_tensor(value, y.device)
     return problem._replace(y=y, noise=replace(noise, **held) if held else noise)  # type: ignore[type-var]
+
+
+def single(problem: Problem) -> Problem:
+    """A problem of tensors in the precision of the network: 32 bits."""
+
+    def narrow(value: Tensor) -> Tensor:
+        return value.to(torch.complex64 if value.is_complex() else torch.float32)
+
+    noise = problem.noise
+    if noise is not None:
+        held = {name: narrow(value) for name, value in vars(noise).items() if isinstance(value, Tensor)}
+        noise = replace(noise, **held) if held else noise  # type: ignore[type-var]
+    return problem._replace(y=narrow(problem.y), noise=noise)

@@ -84,6 +84,9 @@ def probe(task: DataStep, power: Tensor) -> tuple[Tensor, Tensor]:
     plain = Frequencies(shape, (0,) * len(shape))
     image = plain.filter(white(shape, complex_image), power.sqrt()) * _inside(shape, y.device)
     noise = white(tuple(y.shape[y.ndim - len(problem.A.out_shape) :]), y.is_complex())
+    if getattr(problem.noise, "covariance", None) is not None:
+        assert problem.noise is not None
+        return image, problem.A(image) + problem.noise.sample(torch.zeros_like(y), SEED)
     strength = problem.whiten(torch.ones_like(y.real if y.is_complex() else y))
     noise = torch.where(strength > 0, noise / torch.where(strength > 0, strength, 1), 0)
     return image, problem.A(image) + noise

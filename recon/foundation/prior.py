@@ -16,7 +16,7 @@ from rayfold.operators.dispatch import is_traced
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS
-from rayfold.recon.foundation.convert import like, tensors, to_tensor
+from rayfold.recon.foundation.convert import like, single, tensors, to_tensor
 from rayfold.recon.foundation.files import load_prior
 from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
@@ -178,6 +178,7 @@ class FoundationPrior(Prior):
             problem = problem._replace(noise=estimate_noise(problem))
         own = tensors(problem, self.device)
         wide = own.y.dtype in (torch.float64, torch.complex128)
+        own = single(own) if wide else own
         steps = Unrolled(self.steps(strength), self.schedule.n if n is None else n)
         graph = own.y.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
@@ -193,16 +194,16 @@ class FoundationPrior(Prior):
         graph = t.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
             kind = t.dtype
-            single = torch.complex64 if t.is_complex() else torch.float32
-            out: Tensor = function(t.to(single)).to(
-                kind if t.is_floating_point() or t.is_complex() else single
+            working = torch.complex64 if t.is_complex() else torch.float32
+            out: Tensor = function(t.to(working)).to(
+                kind if t.is_floating_point() or t.is_complex() else working
             )
         return like(out, x)
 
     def _denoise(self, x: Tensor, sigma: Tensor | float, bands: Array | None, strength: float) -> Tensor:
         level = torch.as_tensor(sigma, dtype=torch.float32, device=x.device) * strength
-        if bool((level < 0).any()):
-            raise ValueError("sigma holds negative values; a standard deviation is 0 or more")
+        if not bool((level >= 0).all()):
+            raise ValueError("sigma holds negative values or nan; a standard deviation is 0 or more")
         if level.ndim and level.shape[-2:] not in ((1, 1), x.shape[-2:]):
             raise ValueError(
                 f"sigma has shape {tuple(level.shape)}; give a number, (..., 1, 1) for each image, or a map "
