@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.fields import band, enlarged, power_law
+from rayfold.recon.phantoms.fields import band, enlarged, in_focus, power_law
 from rayfold.recon.phantoms.leaves import bends, textures
 from rayfold.recon.phantoms.parts import COLUMNS, Canvas, rods, table, turns
 
@@ -166,7 +166,7 @@ class Body:
         """Paint everything, non-negative."""
         self.canvas.paint(self.parts)
         np.maximum(self.canvas.array, 0, out=self.canvas.array)
-        return self.canvas.image(blur)
+        return in_focus(self.canvas.image(blur), self.rng)
 
 
 def ellipsoid(middle: Floats, reach: Floats) -> Inside:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rayfold.recon.phantoms.fields import generator, normalised, power_law, smooth_map
+from rayfold.recon.phantoms.fields import generator, in_focus, normalised, power_law, smooth_map
 from rayfold.recon.phantoms.parts import KINDS, Canvas, any_turns, table, turns
 
 Floats = npt.NDArray[Any]
@@ -55,7 +55,7 @@ def dead_leaves(shape: tuple[int, ...], seed: int) -> Floats:
             break
     canvas.paint(background(rng, style))
     np.maximum(canvas.array, 0, out=canvas.array)
-    return normalised(canvas.image(sharpness(rng, len(shape))))
+    return normalised(in_focus(canvas.image(sharpness(rng, len(shape))), rng))
 
 
 def sharpness(rng: np.random.Generator, ndim: int) -> float:

@@ -37,7 +37,7 @@ WIDTH = 44
 
 
 def table(n: int, **columns: Any) -> Floats:
-    """`n` parts; a column that is not given is 0, no cut, a unit turn.
+    """`n` parts; a column that is not given is 0, no cut, axes along z, y, x.
 
     Examples
     --------
