@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from rayfold.recon.foundation.network import Network
 
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
 
 
 def apply_network(
-    network: nn.Module,
+    network: Network,
     x: Tensor,
     levels: Tensor,
     change: Tensor | None = None,
@@ -24,8 +26,8 @@ def apply_network(
 
     Parameters
     ----------
-    network : nn.Module
-        `Network`.
+    network : Network
+        With `reach` and `multiple`.
     x : Tensor, (..., ny, nx)
         Images; all leading axes are separate images.
     levels : Tensor
@@ -71,7 +73,7 @@ def _parts(images: Tensor) -> Tensor:
     return torch.stack([images, torch.zeros_like(images)], 1)
 
 
-def _tiled(network: nn.Module, x: Tensor, levels: Tensor, change: Tensor | None, tile: int) -> Tensor:
+def _tiled(network: Network, x: Tensor, levels: Tensor, change: Tensor | None, tile: int) -> Tensor:
     ny, nx = x.shape[-2:]
     step, edge = tile // network.multiple * network.multiple, network.reach
     out = torch.empty_like(x)
@@ -80,7 +82,7 @@ def _tiled(network: nn.Module, x: Tensor, levels: Tensor, change: Tensor | None,
             y0, x0 = max(0, top - edge), max(0, left - edge)
             cut = (..., slice(y0, min(ny, top + step + edge)), slice(x0, min(nx, left + step + edge)))
             whole = levels[cut] if levels.shape[-2:] == (ny, nx) else levels
-            part = network(x[cut], whole, None if change is None else change[cut])
+            part: Tensor = network(x[cut], whole, None if change is None else change[cut])
             y1, x1 = min(ny, top + step), min(nx, left + step)
             inside = (..., slice(top - y0, y1 - y0), slice(left - x0, x1 - x0))
             out[..., top:y1, left:x1] = part[inside]

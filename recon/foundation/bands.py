@@ -75,7 +75,8 @@ def shape_noise(white: Tensor, levels: Tensor) -> Tensor:
     True
     """
     gains = from_levels((white.shape[-2], white.shape[-1]), levels.to(white))
-    return torch.fft.ifft2(torch.fft.fft2(white) * gains).real
+    noise: Tensor = torch.fft.ifft2(torch.fft.fft2(white) * gains).real
+    return noise
 
 
 def from_levels(shape: tuple[int, int], levels: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def to_tensor(value: Array, device: torch.device | None = None) -> Tensor:
         plain = native.flags.writeable and min(native.strides, default=0) >= 0  # as torch can share them
         tensor = torch.from_numpy(native if plain else native.copy())
     else:
-        tensor = torch.from_dlpack(value)
+        tensor = torch.utils.dlpack.from_dlpack(value)
     return tensor if device is None else tensor.to(device)
 
 
@@ -52,7 +52,7 @@ def tensors(problem: Problem, device: torch.device | None = None) -> Problem:
     held = {}
     for name in ("sigma", "background", "covariance"):
         value = getattr(noise, name, None)
-        if hasattr(value, "shape") and getattr(value, "ndim", 0):
+        if value is not None and getattr(value, "ndim", 0):
             held[name] = to_tensor(value, y.device)
     return problem._replace(y=y, noise=replace(noise, **held) if held else noise)  # type: ignore[type-var]
 

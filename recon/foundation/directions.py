@@ -49,7 +49,7 @@ def approximate_inverse(A: LinearOperator) -> LinearOperator | None:
 
 def _inverse(part: LinearOperator) -> LinearOperator | None:
     if isinstance(part, Bound):
-        return _inverse(part.op)
+        return _inverse(part.base)
     if isinstance(part, Batched):
         inner_inverse = _inverse(part.op)
         return None if inner_inverse is None else inner_inverse.over(part.lead)
@@ -70,7 +70,7 @@ def shading(A: LinearOperator, like: Tensor) -> Tensor | None:
     0 where no coil sees anything, None for operators without coils.
     """
     last = A.parts[-1] if isinstance(A, Composed) else A
-    if not isinstance(last.op if isinstance(last, Bound) else last, CoilSensitivities):
+    if not isinstance(last.base if isinstance(last, Bound) else last, CoilSensitivities):
         return None
     ones = torch.ones(last.in_shape, dtype=like.dtype, device=like.device)
     squared = last.H(last(ones)).real
@@ -91,6 +91,13 @@ def _density(part: NUFFT) -> Any:
             _DENSITIES.pop(next(iter(_DENSITIES)))
         _DENSITIES[key] = pipe_menon(trajectory, part.in_shape[-trajectory.shape[-1] :], iterations=12)
     return _DENSITIES[key]
+
+
+def heard(problem: Problem, data: Tensor) -> Tensor:
+    """Data with 0 in place of those that have no weight, whatever they hold."""
+    if getattr(problem.noise, "covariance", None) is not None:
+        return data
+    return torch.where(problem.weigh(torch.ones_like(data)) != 0, data, torch.zeros_like(data))
 
 
 class DataStep(NamedTuple):
@@ -133,7 +140,7 @@ class DataStep(NamedTuple):
                 d = self.lit(A.H(self.problem.weigh(residual)))
                 d = self.lit(grid.filter(d, self._believed(d, wide) / (self.known + 1 / wide)))
             else:
-                d = grid.filter(self.lit(self.lit(self.back(residual))), trust, cut=True)
+                d = grid.filter(self.lit(self.lit(self.back(heard(self.problem, residual)))), trust, cut=True)
             if k:
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             Ad, Td = A(d), plain.filter(d, weight)

@@ -79,7 +79,8 @@ class Frequencies:
         if not cut:
             return self.fold(wide)
         inside = tuple(slice(m, m + n) for m, n in zip(self.margin, self.shape, strict=True))
-        return wide[(..., *inside)]
+        part: Tensor = wide[(..., *inside)]
+        return part
 
     def _along(self, x: Tensor, *, adjoint: bool) -> Tensor:
         for axis, n, m in zip(self.axes, self.shape, self.margin, strict=True):
@@ -108,5 +109,5 @@ def periodic(A: LinearOperator) -> bool:
 def n_coils(A: LinearOperator) -> int:
     """Coils that an operator ends in, 1 without any."""
     last = A.parts[-1] if isinstance(A, Composed) else A
-    last = last.op if isinstance(last, Bound) else last
+    last = last.base if isinstance(last, Bound) else last
     return int(last.out_shape[0]) if isinstance(last, CoilSensitivities) else 1

@@ -54,7 +54,8 @@ def information(problem: Problem, gram: LinearOperator | None, grid: Frequencies
         response = response * window.reshape(-1, *(1,) * (-axis - 1))
     pads = [m for margin in reversed(grid.margin) for m in (margin, margin)]
     wide = torch.fft.ifftshift(torch.nn.functional.pad(response, pads), dim=axes)
-    return torch.fft.fftn(wide, dim=axes).real.clamp(min=0)
+    spectrum: Tensor = torch.fft.fftn(wide, dim=axes).real
+    return spectrum.clamp(min=0)
 
 
 def image_spectrum(shape: tuple[int, ...], device: torch.device | str) -> Tensor:

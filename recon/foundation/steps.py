@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, from_levels, levels_of, plane
-from rayfold.recon.foundation.directions import DataStep, approximate_inverse, shading
+from rayfold.recon.foundation.directions import DataStep, approximate_inverse, heard, shading
 from rayfold.recon.foundation.errors import Errors, probe
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.foundation.information import image_spectrum, information
+from rayfold.recon.foundation.network import Network
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
 
@@ -94,7 +95,7 @@ class PhysicsSteps:
     K. Zhang et al., CVPR 2020, a network told the level of each step.
     """
 
-    network: nn.Module
+    network: Network
     schedule: Any
     start: int = 2
     inner: int = 1
@@ -104,6 +105,7 @@ class PhysicsSteps:
     def init(self, problem: Problem, x0: Tensor | None = None) -> State:
         """Wiener estimate for images of typical spectrum, or the data step from `x0`."""
         problem = problem.quadratic()
+        problem = problem._replace(y=heard(problem, problem.y))
         A = problem.A
         grid, back = Frequencies.of(A), approximate_inverse(A)
         known = information(problem, gram_of(problem), grid)
@@ -130,9 +132,7 @@ class PhysicsSteps:
             power, wide = (self._power(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
             x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
             change = x - state.x
-            levels = state.errors.expected(
-                levels_of(plane(1 / (task.known + 1 / wide), len(task.grid.full))), levels
-            )
+            levels = state.errors.expected(task.promised(wide), levels)
         told = self.schedule.level(state.k, levels) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = apply_network(self.network, x, told, change, precision=self.precision)
