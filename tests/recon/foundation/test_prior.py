@@ -350,7 +350,7 @@ def test_weights_that_were_changed_are_refused(installation):
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(
-        InconsistentInput, match="small.safetensors are not .*published.*; install rayfold again"
+        InconsistentInput, match=r"small.safetensors are not .*published.*; install rayfold again"
     ) as e:
         FoundationPrior.load("small")
     assert one_line(e)
