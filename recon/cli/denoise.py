@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rayfold.recon.cli import console
+from rayfold.recon.cli.pictures import Given, output_name, read_picture, write_picture
 from rayfold.recon.cli.view import parse_window
 from rayfold.recon.data import Image
-from rayfold.recon.errors import UnreadableInput
 
 COMMON = ("preview.png", "provenance.json", "report.html")
-KEPT = (".nii", ".nii.gz", ".tif", ".tiff", ".h5", ".hdf5", ".npy")
-
-
-@dataclass(frozen=True)
-class Given:
-    """What was read: the image, the DICOM series it came as if it did, and the file that is written."""
-
-    image: Image
-    series: Any
-    name: str
 
 
 def command(args: argparse.Namespace) -> None:
@@ -30,7 +19,7 @@ def command(args: argparse.Namespace) -> None:
     _check(args)
     source = Path(args.file)
     target = Path(args.output or f"{source.name.split('.')[0]}-denoised")
-    names = (_output_name(source), *COMMON)
+    names = (output_name(source, "denoise"), *COMMON)
 
     from rayfold.recon.denoising import denoise, noise_of
     from rayfold.recon.io.results import refuse_existing, require_space, result_folder
@@ -40,7 +29,7 @@ def command(args: argparse.Namespace) -> None:
     refuse_existing(target, names=names, force=args.force)
     stages = Stages()
     with stages("load"):
-        given = _read(source, args)
+        given = read_picture(source, args, "denoise")
     image = given.image
     console.say(repr(image), quiet=args.quiet)
     with stages("noise"):
@@ -76,68 +65,6 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not 0 <= value < float("inf"):
             raise ValueError(f"--{name} is {value:g}; it must be 0 or more")
-
-
-def _suffix(source: Path) -> str:
-    from rayfold.recon.io.writers import suffix_of
-
-    return suffix_of(source)
-
-
-def _is_dicom(source: Path) -> bool:
-    return source.is_dir() or _suffix(source) in (".dcm", ".ima", "")
-
-
-def _output_name(source: Path) -> str:
-    """What is written: a folder of slices for DICOM, a file of the same kind for anything else."""
-    if _is_dicom(source):
-        return "dicom"
-    suffix = _suffix(source)
-    if suffix not in KEPT:
-        raise UnreadableInput(
-            f"{source.name} is no image that denoise reads; give a DICOM folder or {' '.join(KEPT)}"
-        )
-    return f"image{suffix}"
-
-
-def _read(source: Path, args: argparse.Namespace) -> Given:
-    from rayfold.recon.denoising import looks_like_hu
-
-    if not source.exists():
-        raise UnreadableInput(f"{source} does not exist; check the path")
-    if (source / "image.nii.gz").is_file():  # a folder of results
-        source = source / "image.nii.gz"
-    if _is_dicom(source):
-        from rayfold.recon.io.derived_dicom import read_dicom_series
-
-        series = read_dicom_series(source)
-        unit, modality = args.unit or series.unit, args.modality or series.modality
-        series = replace(series, unit=unit, modality=modality)
-        return Given(series.image, series, "dicom")
-    if _suffix(source) == ".npy":
-        image = _array(source)
-    else:
-        from rayfold.recon.io.read_image import read_image
-
-        image = read_image(source)
-    unit = args.unit or image.unit
-    if args.unit is None and unit == "a.u." and looks_like_hu(image.array):
-        unit = "HU"  # as NIfTI and TIFF of other tools hold it, without saying so
-        console.say("  note      values are taken for HU; --unit a.u. says otherwise", quiet=args.quiet)
-    image = replace(image, unit=unit, modality=args.modality or image.modality)
-    return Given(image, None, f"image{_suffix(source)}")
-
-
-def _array(source: Path) -> Image:
-    import numpy as np
-
-    try:
-        array = np.load(source, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UnreadableInput(f"{source.name} cannot be read as .npy: {error}") from error
-    if array.ndim not in (2, 3) or array.dtype.kind not in "iufc":
-        raise UnreadableInput(f"{source.name} has shape {array.shape} of {array.dtype}; it must be an image")
-    return Image(array, (1.0,) * array.ndim, unit="a.u.")
 
 
 def _prior(args: argparse.Namespace) -> Any:
@@ -177,22 +104,10 @@ def _write(
 
 def _save(folder: Path, given: Given, made: Image, settings: dict[str, Any]) -> Image:
     """Write in the format that was read; returns the image as it was written."""
-    import numpy as np
-
-    if given.series is not None:
-        from rayfold.recon.io.derived_dicom import write_derived
-
-        series = given.series.with_array(made.array)
-        noise = settings["noise"]
-        done = (
-            f"Denoised by rayfold, prior {settings['size']}, strength {settings['strength']:g}, "
-            f"noise {noise['sigma']:.4g} {made.unit} ({noise['kind']})"
-        )
-        write_derived(series, folder / "dicom", done=done, description="rayfold denoised")
-        return replace(made, array=series.array)
-    target = folder / given.name
-    if target.suffix == ".npy":
-        np.save(target, made.array)
-    else:
-        made.save(target)
-    return made
+    noise = settings["noise"]
+    done = (
+        f"Denoised by rayfold, prior {settings['size']}, strength {settings['strength']:g}, "
+        f"noise {noise['sigma']:.4g} {made.unit} ({noise['kind']})"
+    )
+    series = None if given.series is None else given.series.with_array(made.array)
+    return write_picture(folder, given, made, series=series, done=done, description="rayfold denoised")
