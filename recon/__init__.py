@@ -20,6 +20,7 @@ _HOME = {
     "Series": "series",
     "UnreadableInput": "errors",
     "certify": "evidence",
+    "denoise": "denoising",
     "fbp": "methods",
     "load": "io",
     "prepare": "preprocess",
@@ -63,6 +64,7 @@ __all__ = [
     "UnreadableInput",
     "__version__",
     "certify",
+    "denoise",
     "evidence",
     "fbp",
     "foundation",
@@ -108,6 +110,7 @@ if TYPE_CHECKING:
         trajectories,
     )
     from rayfold.recon.data import Image, Scan
+    from rayfold.recon.denoising import denoise
     from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
     from rayfold.recon.evidence import certify
     from rayfold.recon.io import load, save, write_kspace

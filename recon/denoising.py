@@ -117,10 +117,11 @@ def noise_of(
     >>> noise_of(Image(np.random.default_rng(0).normal(size=(64, 64)), (1.0, 1.0), unit="HU")).unit
     'HU'
     """
+    array = image.array if isinstance(image, Image) else image
     if isinstance(image, Image):
-        image, unit, modality = image.array, image.unit, image.modality
+        unit, modality = image.unit, image.modality
     is_mr = modality == "MR"
-    return estimate_noise(image, unit=unit, ramp=not is_mr, magnitude=is_mr, stationary=stationary)
+    return estimate_noise(array, unit=unit, ramp=not is_mr, magnitude=is_mr, stationary=stationary)
 
 
 def looks_like_hu(x: Array) -> bool:

@@ -139,4 +139,4 @@ def rician_spread(mean: Array, sigma: Array | float) -> Array:
     signal = np.asarray(mean) - rician_bias(mean, sigma)
     expected = rician_mean(signal, sigma)
     variance = 2 * sigma**2 + signal**2 - expected**2
-    return np.sqrt(np.clip(variance, (2 - np.pi / 2) * sigma**2, sigma**2))
+    return np.asarray(np.sqrt(np.clip(variance, (2 - np.pi / 2) * sigma**2, sigma**2)))
