@@ -20,16 +20,19 @@ from typing import NoReturn
 
 from rayfold.recon.cli.options import add_common, add_denoise, add_input, add_recon
 from rayfold.recon.cli.protocol import add_protocol
+from rayfold.recon.cli.superres import add_superres
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
 
 VERBS = {
     "info": "what a file holds: geometry, dose, and what can be done with it",
     "recon": "reconstruct a scan: image, preview, provenance and report in one folder",
     "denoise": "remove noise from a DICOM series or an image; the same geometry comes out",
+    "superres": "a finer grid, or a sharper image on its own (--factor 1 --psf MM), with evidence",
     "protocol": "describe an acquisition in a file, look at it, compare protocols at the same dose",
     "simulate": "raw data of a synthetic object, with noise, as an HDF5 scan",
     "view": "a picture (PNG) or a page (HTML) of an image or a scan",
     "demo": "simulate a low-dose sparse-view scan, reconstruct and compare, in a minute",
+    "card": "what the weights of the prior are, saw and reached, and what they are not for",
     "doctor": "devices, optional packages, kernels: what works on this machine",
 }
 
@@ -40,6 +43,7 @@ SPELLINGS = (
     (r"\bgeometry=", "--geometry"),
     (r"; open it with read_image", "; look at it with rayfold view"),
     (r"\bgive center as", "give --center as"),
+    (r"\bgive psf\b", "give --psf"),
     (r"central slice, row (\d+)", r"central slice with --rows \1"),
     (r"leave rows out", "leave --rows out"),
     (r"^load: ", ""),
@@ -77,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
     made["denoise"].add_argument("file", help="DICOM folder or slice, NIfTI, TIFF, HDF5 image, .npy")
     add_denoise(made["denoise"])
+    add_superres(made["superres"])
 
     add_protocol(made.pop("protocol"))
 
@@ -95,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--photons", type=float, default=1e5, metavar="N", help="per detector pixel")
     simulate.add_argument("--electronic", type=float, default=0.0, metavar="N", help="noise in photons")
 
+    made["card"].add_argument("weights", nargs="?", default="base", metavar="small|base|FILE")
+
     made["view"].add_argument("file", help="image or scan")
     made["view"].add_argument(
         "--window", metavar="NAME|LOW,HIGH", help="lung, bone, soft, brain or two numbers"
@@ -105,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
         outputs = {
             "recon": "folder of results; by default FILE-rayfold here",
             "denoise": "folder of results; by default FILE-denoised here",
+            "superres": "folder of results; by default FILE-superres here",
             "simulate": "HDF5 file to write (.h5)",
             "demo": "folder of results; by default rayfold-demo",
             "view": "PNG or HTML file; by default FILE.png here",

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .regions import Floats, regions, steps
+from .regions import regions, steps
 from .resolution import mtf, mtf50
 
 HALF_WIDTH = 2 * math.log(2) / math.pi  # of a Gaussian: FWHM times the frequency of modulation one half
@@ -114,5 +114,5 @@ def kernel_blur(soft: npt.ArrayLike, sharp: npt.ArrayLike, spacing: float | tupl
 
 def _rings(power: npt.NDArray[np.complex128], ring: npt.NDArray[np.int_]) -> npt.NDArray[np.complex128]:
     total = power.reshape(-1, *ring.shape).sum(0).ravel()
-    parts: list[Floats] = [np.bincount(ring.ravel(), part) for part in (total.real, total.imag)]
-    return np.asarray(parts[0] + 1j * parts[1])
+    real, imaginary = (np.bincount(ring.ravel(), part) for part in (total.real, total.imag))
+    return np.asarray(real + 1j * imaginary)
