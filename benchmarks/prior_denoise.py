@@ -90,8 +90,8 @@ def cases(
 def entries(cases: list[Case]) -> list[dict[str, Any]]:
     """The lines of the target on denoising."""
     lines = []
-    for modality in ("CT", "MR"):
-        some = [case for case in cases if case.image.startswith(modality)]
+    for modality in ("CT and MR", "CT", "MR"):
+        some = [case for case in cases if case.image[:2] in modality]
         if not some:
             continue
         lines += [

@@ -5,8 +5,9 @@ at 1e5 photons per bin. The baseline takes the better of two ways: filtered back
 bins (128 x 128, Hann cut-off chosen with the truth in view) enlarged by cubic splines, and views enlarged by
 cubic splines before the filtered back-projection at 256 x 256.
 
-Kernel: a skull phantom reconstructed with a soft kernel, its blur taken back by the prior. The resolution is
-that of the edge of a rod (MTF at one half), the contrast that of the rod against air over the noise within.
+Kernel: a skull phantom reconstructed with a soft kernel, its blur taken back by the prior. How wide that is
+was measured between both kernels on a slice that is not judged. The resolution is that of the edge of a rod
+(MTF at one half), the contrast that of the rod against air over the noise within.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from benchmarks.prior_tomography import BINS, SIZE, Object, objects
 from rayfold.operators import ParallelBeam, Volume, XRay, fbp_operator
 from rayfold.operators.noise import PoissonTransmission
 from rayfold.operators.resample import Downsample
-from rayfold.recon import Problem, read_image
+from rayfold.recon import Image, Problem, read_image
+from rayfold.recon.quality.blur import kernel_blur
 from rayfold.recon.quality.contrast import cnr
 from rayfold.recon.quality.resolution import mtf, mtf50
+from rayfold.recon.superres import superres
 
 Array = Any
 VIEWS, PHOTONS, WIDE = 360, 1e5, (BINS + 1) // 2
@@ -34,6 +37,7 @@ BICUBIC, TV = "bicubic, best", "TV, best weight"
 SETTING = f"{VIEWS} views, bins x 2, {PHOTONS:g} photons"
 SOFT, SHARP = "soft kernel", "sharp kernel"
 SKULL = {SOFT: "brainkernel_UB", SHARP: "bonekernel_YA"}
+OTHER = 30  # slice on which the width of the blur is measured
 RODS = ((25, 185, 203, 24), (25, 240, 248, 22), (15, 314, 300, 24), (35, 185, 203, 26))  # slice, y, x, radius
 
 
@@ -104,11 +108,10 @@ def rod(image: Array, spacing: float, y: int, x: int, radius: int) -> dict[str, 
     }
 
 
-def sharpened(prior: Any, hu: Array, spacing: float) -> Array:
-    """A slice in HU with its blur taken back."""
-    from rayfold.recon.superres import superresolve
-
-    return superresolve(hu, prior=prior)
+def sharpened(prior: Any, hu: Array, spacing: float, width: float) -> Array:
+    """A slice in HU, a blur of full width at half maximum `width` mm taken back on its own grid."""
+    image = Image(hu, (spacing, spacing), unit="HU", modality="CT")
+    return np.asarray(superres(image, 1, psf=width, prior=prior, certificate=False).array)
 
 
 def kernels(data: Path, prior: Any) -> list[Case]:
@@ -118,6 +121,7 @@ def kernels(data: Path, prior: Any) -> list[Case]:
         for name, file in SKULL.items()
     }
     spacing = float(images[SOFT].spacing[-1])
+    width = kernel_blur(*(np.asarray(images[name].array[OTHER], float) for name in (SOFT, SHARP)), spacing)
     made: dict[int, tuple[Array, float]] = {}
     found = []
     for z, y, x, radius in RODS:
@@ -125,7 +129,7 @@ def kernels(data: Path, prior: Any) -> list[Case]:
         slices = {name: np.asarray(image.array[z], np.float32) for name, image in images.items()}
         if prior is not None:
             if z not in made:
-                made[z] = clock(lambda s=slices[SOFT]: sharpened(prior, s, spacing))
+                made[z] = clock(lambda s=slices[SOFT]: sharpened(prior, s, spacing, width))
             slices[OURS], case.seconds[OURS] = made[z]
         for name, image in slices.items():
             for what, value in rod(image, spacing, y, x, radius).items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.readme_mri import brain, others
+from benchmarks.readme_prior import prior
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- benchmark table: python -m benchmarks.readme -->", "<!-- end of benchmark table -->"
@@ -171,6 +172,8 @@ def main() -> None:
     if (RESULTS / "mri_brain.json").exists():
         measured = json.loads((RESULTS / "mri_brain.json").read_text())
         parts += [brain(measured), others(measured)]
+    if (RESULTS / "prior_quality.json").exists():
+        parts.append(prior(json.loads((RESULTS / "prior_quality.json").read_text())))
     text = "\n\n".join(parts)
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text().partition(START)
