@@ -14,11 +14,11 @@ def prior(results: dict[str, Any]) -> str:
     )
     reached = sum(e["reached"] for e in entries)
     lines = [
-        f"The prior ({weights}) on measured scans and on families it never saw (`benchmarks/prior_quality.py`, "
-        f"{machine['cpu']}): {reached} of {len(entries)}",
-        "targets reached. Total variation, filtered back-projection and conjugate gradients have the setting",
-        "that scores best with the truth in view; the prior runs once. In brackets the 95 % confidence interval",
-        "over images, where there are several.",
+        f"The prior ({weights}) on measured scans and on families it never saw",
+        f"(`benchmarks/prior_quality.py`, {machine['cpu']}): {reached} of {len(entries)} targets reached.",
+        "Total variation, filtered back-projection and conjugate gradients have the setting that scores best",
+        "with the truth in view; the prior runs once. In brackets the 95 % confidence interval over images, where",
+        "there are several.",
         "",
         "| | target | measured | images | reached |",
         "|---|---|---|---|---|",
