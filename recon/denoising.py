@@ -152,6 +152,8 @@ def _denoise(
     progress: Callable[[int, int], None] | None,
 ) -> Array:
     kept = array if array.dtype.kind in "fc" and array.dtype.itemsize >= 4 else array.astype(np.float32)
+    if not np.isfinite(kept).all():
+        raise ValueError("the image has values that are not finite; replace them, as by numpy.nan_to_num")
     noise = _noise(array, sigma, unit, modality)
     if strength == 0 or max(noise.levels) == 0:
         return kept.copy()
@@ -161,10 +163,13 @@ def _denoise(
         prior = FoundationPrior.load(prior, device=device)
     slices = kept.reshape(-1, *kept.shape[-2:])
     out = np.empty_like(slices)
-    told = noise.scaled(strength)
+    along = np.ones(len(slices)) if noise.along is None else noise.along
+    if len(along) != len(slices):
+        raise ValueError(f"the noise was measured on {len(along)} slices and the image has {len(slices)}")
     done = 0
     for part in _parts(slices):
-        out[done : done + len(part)] = _clean(part, told, noise, prior, unit, min(strength, 1.0))
+        own = along[done : done + len(part), None, None]
+        out[done : done + len(part)] = _clean(part, noise, own, strength, prior, unit)
         done += len(part)
         if progress is not None:
             progress(done, len(slices))
@@ -201,7 +206,7 @@ def _noise(
 
 
 def _clean(
-    part: Array, told: NoiseEstimate, noise: NoiseEstimate, prior: Denoiser, unit: str, share: float
+    part: Array, noise: NoiseEstimate, along: Array, strength: float, prior: Denoiser, unit: str
 ) -> Array:
     """Some slices ``(n, ny, nx)``: unit, padding and the statistics of magnitudes around the prior."""
     hu = unit == "HU"
@@ -209,25 +214,28 @@ def _clean(
     x = part
     if hu:
         x = (1 + np.where(empty, AIR, part) / 1000).astype(part.dtype)
-        told, noise = told.scaled(1e-3), noise.scaled(1e-3)
-    relative = noise.map
+        noise = noise.scaled(1e-3)
+    relative: float | Array = 1.0 if noise.map is None else noise.map
+    if noise.along is not None:
+        relative = along * relative
     if noise.kind == "rician":
         from scipy.ndimage import uniform_filter1d
 
-        size = noise.levels[0] if relative is None else noise.levels[0] * relative
+        size = noise.levels[0] * relative
         mean = uniform_filter1d(uniform_filter1d(x, LOCAL, axis=-1), LOCAL, axis=-2)
         relative = rician_spread(mean, size) / noise.levels[0]
-    made = to_numpy(_call(prior, x, told, relative))
+    made = to_numpy(_call(prior, x, noise.scaled(strength), relative))
     if noise.kind == "rician":
-        made = made - share * rician_bias(np.maximum(made, 0), size)
+        made = made - min(strength, 1.0) * rician_bias(np.maximum(made, 0), size)
     if hu:
         made = (made - 1) * 1000
     return np.asarray(np.where(empty, part, made), part.dtype)
 
 
-def _call(prior: Denoiser, x: Array, told: NoiseEstimate, relative: Array | None) -> Any:
+def _call(prior: Denoiser, x: Array, told: NoiseEstimate, relative: float | Array) -> Any:
     """The prior on NumPy slices, told the colour, level over sigma by octave, if it takes `bands`."""
-    sigma: float | Array = told.sigma if relative is None else (told.sigma * relative).astype(x.real.dtype)
+    sigma: Any = told.sigma * relative
+    sigma = sigma.astype(x.real.dtype) if isinstance(sigma, np.ndarray) else float(sigma)
     if "bands" in inspect.signature(prior.denoise).parameters:
         return cast(Any, prior).denoise(x, sigma, bands=np.array(told.levels) / told.sigma)
     return prior.denoise(x, sigma)

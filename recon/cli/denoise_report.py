@@ -67,7 +67,7 @@ def report(
         facts={
             "Noise": f"{noise.sigma:.4g} {after.unit}",
             "Kind": "Rician magnitude" if noise.kind == "rician" else "Gaussian",
-            "Where": "the same everywhere" if noise.map is None else "varies over the image",
+            "Where": _where(noise),
             "Strength": settings["strength"],
             "Prior": settings["size"],
             "Size": " x ".join(map(str, after.shape)),
@@ -75,6 +75,12 @@ def report(
         },
         provenance=record,
     )
+
+
+def _where(noise: Any) -> str:
+    parts = [(noise.map, "over the image"), (noise.along, "along the slices")]
+    varies = " and ".join(words for values, words in parts if values is not None)
+    return f"varies {varies}" if varies else "the same everywhere"
 
 
 def removed_by(before: Image, after: Image) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from rayfold.recon.noise_level.details import REACH, details, white_gains
-from rayfold.recon.noise_level.local import relative_map
+from rayfold.recon.noise_level.local import STATIONARY, relative_map
 from rayfold.recon.noise_level.regions import WINDOWS, padding, sampled, usable_for
 from rayfold.recon.noise_level.rician import Background, rayleigh_background
 from rayfold.recon.noise_level.spectrum import octave_levels
@@ -23,6 +23,7 @@ QUANTILE_OF_TILE = 20  # of the fewer windows in a part of the image
 OF_WHITE = np.array([0.889, 0.938, 0.878, 0.833, 0.762])
 # part of all frequencies of the square that each octave holds
 AREAS = (1 - np.pi / 16, np.pi / 16 * 0.75, np.pi / 64 * 0.75, np.pi / 256)
+SERIES = 6  # slices, for their levels to be told apart
 SMALLEST = 24  # pixels per side
 OBJECT = 0.05  # least part of a magnitude image that is brighter than its air, for the object to be measured
 LOUDER = 1.4  # of an object against its air: parallel imaging, or air that was treated
@@ -44,6 +45,8 @@ class NoiseEstimate:
         "rician" for magnitudes of MRI whose background was recognised.
     unit : str
         Unit of the levels.
+    along : ndarray, (n,), optional
+        Relative level of every slice of a series, smooth and 1 in the mean; None where all are alike.
 
     Examples
     --------
@@ -55,6 +58,7 @@ class NoiseEstimate:
     map: Array | None = None
     kind: Kind = "gaussian"
     unit: str = ""
+    along: Array | None = None
 
     @property
     def sigma(self) -> float:
@@ -69,15 +73,15 @@ class NoiseEstimate:
     def scaled(self, factor: float) -> NoiseEstimate:
         """The same noise, `factor` times as strong."""
         a, b, c, d = (factor * level for level in self.levels)
-        return NoiseEstimate((a, b, c, d), self.map, self.kind, self.unit)
+        return replace(self, levels=(a, b, c, d))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the map by its extremes."""
-        extremes = None if self.map is None else [float(self.map.min()), float(self.map.max())]
+        """Plain values for JSON: what varies by its extremes."""
         return {
             "sigma": self.sigma,
             "levels": list(self.levels),
-            "map": extremes,
+            "map": _extremes(self.map),
+            "along": _extremes(self.along),
             "kind": self.kind,
             "unit": self.unit,
         }
@@ -89,8 +93,15 @@ class NoiseEstimate:
             where = "the same everywhere"
         else:
             where = f"{self.map.min():.2g} to {self.map.max():.2g} times that over the image"
+        along = ""
+        if self.along is not None:
+            along = f", {self.along.min():.2g} to {self.along.max():.2g} along the slices"
         kind = ", Rician" if self.kind == "rician" else ""
-        return f"NoiseEstimate(sigma {self.sigma:.3g}{unit}, {colour}, {where}{kind})"
+        return f"NoiseEstimate(sigma {self.sigma:.3g}{unit}, {colour}, {where}{along}{kind})"
+
+
+def _extremes(values: Array | None) -> list[float] | None:
+    return None if values is None else [float(values.min()), float(values.max())]
 
 
 def estimate_noise(
@@ -105,8 +116,8 @@ def estimate_noise(
 
     Details of five filters are averaged in small windows; the quieter windows hold noise and little else. The
     three finest filters give the spectrum through a model (`octave_levels`), the coarser ones bound it. The
-    quiet windows of each part of the image give the map. All slices are taken together, so that neighbours
-    are treated alike.
+    quiet windows of each part of the image give the map. All slices are taken together, and what they differ
+    in is smoothed along the series, so that neighbours are treated alike.
 
     Parameters
     ----------
@@ -142,7 +153,7 @@ def estimate_noise(
     >>> estimate_noise(1000 + 20 * noise, unit="HU")  # doctest: +ELLIPSIS
     NoiseEstimate(sigma 20... HU, white, the same everywhere)
     """
-    slices, empty = _slices(np.asarray(image))
+    slices, empty, pick = _slices(np.asarray(image))
     scale = float(np.abs(slices[~empty]).max()) or 1.0
     slices /= scale
     background = rayleigh_background(slices, empty) if magnitude and not np.iscomplexobj(image) else None
@@ -150,13 +161,37 @@ def estimate_noise(
         found = _beside_air(slices, empty, background)
         if found is not None:
             return _estimate(found * scale, None, "rician", unit)
-    found, chart = _measure(_windows(slices, empty), slices.shape[1:], ramp, stationary)
-    return _estimate(found * scale, chart, "gaussian", unit)
+    measured = _windows(slices, empty)
+    along = None if stationary else _profile(measured[1], pick)
+    if along is not None:
+        measured = [windows / np.resize(along[pick], len(windows))[:, None, None] for windows in measured]
+    found, chart = _measure(measured, slices.shape[1:], ramp, stationary)
+    return replace(_estimate(found * scale, chart, "gaussian", unit), along=along)
 
 
 def _estimate(levels: Array, chart: Array | None, kind: Kind, unit: str) -> NoiseEstimate:
     a, b, c, d = map(float, levels)
     return NoiseEstimate((a, b, c, d), chart, kind, unit)
+
+
+def _profile(fine: Array, pick: Array) -> Array | None:
+    """Relative level of every slice up to the last one picked, or None where it does not vary."""
+    if len(pick) < SERIES:
+        return None
+    from scipy.ndimage import gaussian_filter1d
+
+    parts = fine.reshape(-1, len(pick), *fine.shape[1:]).swapaxes(0, 1)  # real and imaginary parts together
+    quiet = np.array([_quiet(windows) for windows in parts])
+    good = np.isfinite(quiet) & (quiet > 0)
+    if good.sum() < SERIES:
+        return None
+    log = np.interp(np.arange(pick[-1] + 1), pick[good], np.log(quiet[good]))
+    reach = (pick[-1] + 1) / len(pick)
+    smooth: Array = gaussian_filter1d(log, reach, mode="nearest")
+    if float(np.std(smooth)) < STATIONARY:
+        return None
+    level = np.exp(smooth)
+    return np.asarray(level / level.mean())
 
 
 def _measure(
@@ -203,8 +238,8 @@ def _quiet(windows: Array) -> float:
     return float(np.percentile(seen, QUANTILE)) if len(seen) >= 4 else np.nan
 
 
-def _slices(image: Array) -> tuple[Array, Array]:
-    """At most `SLICES` real planes ``(n, ny, nx)`` in double precision, and their padding."""
+def _slices(image: Array) -> tuple[Array, Array, Array]:
+    """At most `SLICES` real planes ``(n, ny, nx)`` in double precision, their padding, and which they are."""
     if image.ndim < 2 or min(image.shape[-2:]) < SMALLEST:
         raise ValueError(
             f"noise is measured on images of at least {SMALLEST} x {SMALLEST} pixels, this one has shape "
@@ -221,7 +256,7 @@ def _slices(image: Array) -> tuple[Array, Array]:
     empty = padding(flat)
     if empty.all():
         raise ValueError("the image is constant: there is no noise to measure; give sigma")
-    return flat, empty
+    return flat, empty, pick
 
 
 def _windows(slices: Array, skip: Array) -> list[Array]:

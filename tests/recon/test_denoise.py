@@ -115,6 +115,19 @@ def test_neighbours_do_not_flicker(rng):
     assert np.abs(out.mean((1, 2)) - series.mean((1, 2))).max() < 0.5
 
 
+def test_slices_are_told_their_own_level(rng):
+    """A series whose noise doubles along it; real ends of the profile, in HU."""
+    truth = np.linspace(10, 20, 12)
+    series = 40 + truth[:, None, None] * rng.standard_normal((12, 64, 64))
+    prior = Wavelets()
+    noise = noise_of(series, unit="HU")
+    denoise(series, sigma=noise, prior=prior, unit="HU")
+    told = 1000 * prior.told[0][1]
+    assert told.shape == (12, 1, 1) and told[:, 0, 0] == pytest.approx(truth, rel=0.15)
+    with pytest.raises(ValueError, match="measured on 12 slices"):
+        denoise(series[:3], sigma=noise, prior=prior)
+
+
 def test_padding_comes_back_as_it_was(rng):
     y, x = np.mgrid[-32:32, -32:32]
     outside = np.hypot(y, x) > 30

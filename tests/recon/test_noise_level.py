@@ -149,6 +149,16 @@ def test_one_level_for_all_slices(rng):
     assert estimate_noise(series).levels == pytest.approx((10,) * 4, rel=0.06)
 
 
+def test_levels_along_a_series_are_smooth(rng):
+    """Dose that changes along the body is followed; scatter between neighbours is not."""
+    truth = np.exp(np.linspace(-0.5, 0.5, 24))
+    noise = estimate_noise(truth[:, None, None] * rng.standard_normal((24, 96, 96)))
+    assert noise.along is not None and noise.along.shape == (24,)
+    assert noise.along == pytest.approx(truth / truth.mean(), rel=0.12)
+    assert np.abs(np.diff(np.log(noise.along))).max() < 0.08
+    assert noise.sigma == pytest.approx(truth.mean(), rel=0.05)
+
+
 def test_magnitudes_are_recognised(rng):
     """Noise of the real part, also where the signal is weak."""
     signal = np.where(shapes() > 200, shapes(), 0)
@@ -205,6 +215,7 @@ def test_estimate_as_text_and_values():
     assert repr(noise) == (
         "NoiseEstimate(sigma 2.8 HU, octaves 3 2 1 0.5, 0.5 to 1.5 times that over the image, Rician)"
     )
+    assert "along the slices" in repr(NoiseEstimate((1.0,) * 4, along=np.array([0.5, 1.5])))
     assert noise.scaled(2).levels == (6, 4, 2, 1) and noise.as_dict()["map"] == [0.5, 1.5]
 
 
