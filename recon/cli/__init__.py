@@ -33,6 +33,7 @@ VERBS = {
     "view": "a picture (PNG) or a page (HTML) of an image or a scan",
     "demo": "simulate a low-dose sparse-view scan, reconstruct and compare, in a minute",
     "card": "what the weights of the prior are, saw and reached, and what they are not for",
+    "card": "what the weights of the prior are, saw and reached, and what they are not for",
     "doctor": "devices, optional packages, kernels: what works on this machine",
 }
 
@@ -99,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--source-to-detector", type=float, default=1085.6, metavar="MM")
     simulate.add_argument("--photons", type=float, default=1e5, metavar="N", help="per detector pixel")
     simulate.add_argument("--electronic", type=float, default=0.0, metavar="N", help="noise in photons")
+
+    made["card"].add_argument("weights", nargs="?", default="base", metavar="small|base|FILE")
 
     made["card"].add_argument("weights", nargs="?", default="base", metavar="small|base|FILE")
 
