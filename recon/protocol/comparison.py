@@ -14,6 +14,7 @@ import numpy as np
 from rayfold.operators import Volume
 from rayfold.recon.metrics import psnr, ssim
 from rayfold.recon.protocol.ct import CTProtocol
+from rayfold.recon.protocol.facts import unknown
 from rayfold.recon.protocol.methods import check_methods, reconstructed
 from rayfold.recon.protocol.mri import MRIProtocol
 from rayfold.recon.protocol.objects import CTObject
@@ -66,12 +67,27 @@ class Comparison:
 
         return curves(self)
 
-    def gallery(self) -> Any:
-        """The images of the first seed beside the truth; a matplotlib figure."""
+    def gallery(self, only: Sequence[str] | None = None) -> Any:
+        """The images of the first seed beside the truth; a matplotlib figure.
+
+        Parameters
+        ----------
+        only : sequence of str, optional
+            Names of some of `images`; all by default.
+
+        Raises
+        ------
+        ValueError
+            If there is no image of that name.
+        """
         from rayfold.recon import plot
         from rayfold.recon.data import Image
 
-        shown = {name: Image(x, self.spacing, unit=self.unit) for name, x in self.images.items()}
+        names = list(self.images) if only is None else ["truth", *only]
+        for name in names:
+            if name not in self.images:
+                raise ValueError(f"there is no image {name!r}; {unknown(name, self.images)}")
+        shown = {name: Image(self.images[name], self.spacing, unit=self.unit) for name in names}
         return plot.compare(shown, reference="truth", data_range=self.facts["data_range"])
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
@@ -321,10 +337,10 @@ def interval(values: Array, confidence: float = 0.95) -> Array:
     >>> interval(np.array([1.0, 2.0, 3.0])).round(2)
     np.float64(2.48)
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     count = len(values)
     if count < 2:
         return np.full(np.shape(values)[1:], np.nan)
     spread = np.std(values, axis=0, ddof=1) / math.sqrt(count)
-    return spread * float(t.ppf(0.5 + confidence / 2, count - 1))
+    return spread * float(stdtrit(count - 1, 0.5 + confidence / 2))

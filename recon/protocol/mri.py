@@ -106,8 +106,8 @@ class MRIProtocol(Protocol):
         start, end = self.readout_ms
         if start < 0 or end > self.tr_ms:
             raise ValueError(
-                f"te_ms {self.te_ms:g} puts the readout from {start:.4g} to {end:.4g} ms, outside of 0 to tr_ms "
-                f"{self.tr_ms:g}; change one of them, or dwell_ms"
+                f"te_ms {self.te_ms:g} puts the readout from {start:.4g} to {end:.4g} ms, outside of 0 to "
+                f"tr_ms {self.tr_ms:g}; change one of them, or dwell_ms"
             )
 
     @property

@@ -42,7 +42,9 @@ def test_more_dose_and_more_views_are_better(tmp_path):
     written = json.loads(path.read_text())
     assert written["rows"][0]["PSNR"] == found.rows[0]["PSNR"]
     assert "views = 120" in written["provenance"]["configuration"]["protocols"]["many"]
-    assert found.gallery()._repr_png_()[:4] == b"\x89PNG"
+    assert len(found.gallery(["few, fbp, dose 1"]).axes) == 5  # two images, a difference, two scales
+    with pytest.raises(ValueError, match="did you mean few, fbp, dose 1"):
+        found.gallery(["few, fbp"])
 
 
 def test_metrics_are_those_of_the_images_that_are_kept():
