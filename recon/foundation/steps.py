@@ -44,7 +44,8 @@ class Schedule(nn.Module):
         """Levels of the error that the network leaves, which is less the stronger the noise."""
         low = signal * 1e-12
         against = torch.log(levels.clamp(min=1e-30) / torch.maximum(signal, low).clamp(min=1e-30))
-        return levels * torch.sigmoid(self.kept[min(k, self.n - 1)] - self.slope * against.clamp(-20, 20))
+        share = torch.sigmoid(self.kept[min(k, self.n - 1)] - self.slope * against.clamp(-20, 20))
+        return levels * share.clamp(min=0.1)  # no step is trusted with more than 20 dB
 
 
 class State(NamedTuple):
@@ -122,7 +123,7 @@ class PhysicsSteps:
         if x0 is not None:
             x = x0.to(x.dtype) + torch.zeros_like(x)
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
-        signal_levels = levels_of(plane(found_power, n))
+        signal_levels = torch.maximum(levels_of(plane(found_power, n)), 1e-2 * levels_of(plane(wide, n)))
         return State(x, 0, task, errors, errors.expected(promised, signal_levels), signal_levels, None)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -165,4 +166,5 @@ class PhysicsSteps:
         tiny = torch.finfo(known.dtype).tiny
         power = (found * found.conj()).real.mean(axes) / (2 if found.is_complex() else 1)
         power = torch.maximum(power - noise, 0.05 * power) / scale.clamp(min=tiny)
-        return power.clamp(min=tiny).sqrt()
+        least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
+        return torch.maximum(power, least).sqrt()

@@ -91,9 +91,9 @@ class Restoring:
         simulator = protocol.operator(Volume(tuple(fine.shape[1:]), PIXEL / 2)) if twice else A
         clean = simulator(fine if twice else truth)
         # real objects let through between a third and a few thousandths of the photons
-        scale = rng.uniform(1, 5.5) / clean.amax((-2, -1), keepdim=True).clamp(min=1e-6)
+        scale = rng.uniform(1, 5.5) / clean.amax((-2, -1), keepdim=True).clamp(min=1e-3)
         clean, truth = clean * scale, truth * scale
-        size = protocol.scale(truth, clean).clamp(min=1e-9)
+        size = protocol.scale(truth, clean).clamp(min=1e-3)
         y = protocol.measure(clean, scale=size, seed=seed_of(generator))
         return Problem(A, y, protocol.noise(size)), truth
 
@@ -104,7 +104,7 @@ class Restoring:
         protocol = random_mri(rng, volume)
         A = protocol.operator(volume)
         clean = A(truth)
-        size = protocol.scale(truth, clean).clamp(min=1e-9)
+        size = protocol.scale(truth, clean).clamp(min=1e-3)
         y = protocol.measure(clean, scale=size, seed=seed_of(generator))
         return Problem(A, y, protocol.noise(size)), truth
 
@@ -124,7 +124,7 @@ class Restoring:
             blur = Blur((n_fit, n_fit), blur.sigma)
             A = Downsample((n_fit, n_fit), factor) @ blur if factor > 1 else blur
         clean = A(truth)
-        top = clean.abs().amax((-2, -1), keepdim=True).clamp(min=1e-9)
+        top = clean.abs().amax((-2, -1), keepdim=True).clamp(min=1e-3)
         noise = Gaussian(top * float(np.exp(rng.uniform(np.log(0.002), np.log(0.05)))))
         return Problem(A, noise.sample(clean, seed_of(generator)), noise), truth
 
