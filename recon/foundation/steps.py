@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rayfold.operators.noise import Gaussian
 from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, from_levels, levels_of, plane
@@ -52,11 +53,13 @@ class State(NamedTuple):
     """State of `PhysicsSteps`: the image, and what is known of the errors in it.
 
     `levels` are those of the error of x by octave, `signal` those of the image itself, `change` is what the
-    last data step did, `task` solves data steps, `errors` says what they leave.
+    last data step did, `task` solves data steps, `errors` says what they leave. All but x are in
+    units of `scale`, in which the data are about 1: no unit is too small or too large for the arithmetic.
     """
 
     x: Tensor
     k: int
+    scale: Tensor
     task: DataStep
     errors: Errors
     levels: Tensor
@@ -107,6 +110,7 @@ class PhysicsSteps:
         """Wiener estimate for images of typical spectrum, or the data step from `x0`."""
         problem = problem.quadratic()
         problem = problem._replace(y=heard(problem, problem.y))
+        problem, scale = _normalised(problem)
         A = problem.A
         grid, back = Frequencies.of(A), approximate_inverse(A)
         known = information(problem, gram_of(problem), grid)
@@ -121,24 +125,29 @@ class PhysicsSteps:
         n, promised = len(A.in_shape), task.promised(wide)
         errors = Errors.measured(found - known_image, promised, levels_of(plane(wide, n)))
         if x0 is not None:
-            x = x0.to(x.dtype) + torch.zeros_like(x)
+            x = x0.to(x.dtype) / scale + torch.zeros_like(x)
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
         signal_levels = torch.maximum(levels_of(plane(found_power, n)), 1e-2 * levels_of(plane(wide, n)))
-        return State(x, 0, task, errors, errors.expected(promised, signal_levels), signal_levels, None)
+        levels = errors.expected(promised, signal_levels)
+        return State(x * scale, 0, scale, task, errors, levels, signal_levels, None)
 
     def step(self, problem: Problem, state: State) -> State:
         """Data step from the last image (the first has it from `init`), then the network."""
-        task, x, levels, change = state.task, state.x, state.levels, None
+        task, levels, change = state.task, state.levels, None
+        x = before = state.x / state.scale
         if state.k:
             power, wide = (self._power(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
             x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
-            change = x - state.x
+            change = x - before
             levels = state.errors.expected(task.promised(wide), levels)
         told = self.schedule.level(state.k, levels) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = apply_network(self.network, x, told, change, precision=self.precision)
         return state._replace(
-            x=x, k=state.k + 1, levels=self.schedule.left(state.k, levels, state.signal), change=change
+            x=x * state.scale,
+            k=state.k + 1,
+            levels=self.schedule.left(state.k, levels, state.signal),
+            change=change,
         )
 
     @staticmethod
@@ -168,3 +177,26 @@ class PhysicsSteps:
         power = torch.maximum(power - noise, 0.05 * power) / scale.clamp(min=tiny)
         least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
         return torch.maximum(power, least).sqrt()
+
+
+def _normalised(problem: Problem) -> tuple[Problem, Tensor]:
+    """The problem in units in which its largest datum is about 1, and the unit as a power of 2.
+
+    One unit for each problem of a batch, or one for all if they share a covariance.
+    """
+    y, noise = problem.y, problem.noise
+    n_data, n_image = len(problem.A.out_shape), len(problem.A.in_shape)
+    own = getattr(noise, "covariance", None) is None
+    axes = tuple(range(-n_data, 0)) if own else tuple(range(-y.ndim, 0))
+    top = y.detach().abs().amax(axes) if noise is not None else y.new_ones(y.shape[: y.ndim - n_data]).real
+    unit = torch.where(
+        top > 0, torch.exp2(torch.floor(torch.log2(top.clamp(min=1e-37)))), torch.ones_like(top)
+    )
+    unit_of_data = unit.reshape(*unit.shape, *(1,) * n_data) if own else unit
+    if isinstance(noise, Gaussian):
+        if own:
+            noise = replace(noise, sigma=noise.sigma / unit_of_data)
+        else:
+            noise = replace(noise, covariance=noise.covariance / unit**2)
+    scaled = problem._replace(y=y / unit_of_data, noise=noise)
+    return scaled, unit.reshape(*unit.shape, *(1,) * n_image) if own else unit
