@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rayfold.operators.dispatch import namespace
+from rayfold.recon.checks import nonnegative
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import from_levels
 from rayfold.recon.foundation.convert import like, single, tensors
@@ -19,8 +20,9 @@ from rayfold.recon.problem import Problem, estimate_noise
 
 Array = Any
 FIRST = 3.0  # noise at first, over the error of the first image: it has to drown what the data do not see
-LAST = 0.1  # noise at last, over the error that is left in the end
+LAST = 0.3  # noise at last, over the error that is left in the end
 FRESH = 0.3  # part of the noise's power that is drawn anew between steps
+INNER = 2  # conjugate gradient steps towards the data, in every step
 AT_ONCE = 2**19  # pixels of the samples that are drawn together: bounds the memory
 FLOOR = 1e-3  # of the largest spread: no pixel is certain
 
@@ -67,7 +69,7 @@ def sample(
     n : int
         Samples.
     steps : int
-        From strong noise to weak; each costs two A, one back-projection and the network, per sample.
+        From strong noise to weak; each costs three A, two back-projections and the network, per sample.
     seed : int
         Sample i depends on the seed and on i alone, and not on `n`.
     strength : float
@@ -95,6 +97,7 @@ def sample(
     >>> sample(FoundationPrior.load("small"), problem, 3, steps=4).shape
     (3, 32, 32)
     """
+    nonnegative(strength=strength)
     for name, value in (("n", n), ("steps", steps)):
         if value < 1:
             raise ValueError(f"{name} is {value}; it must be 1 or more")
@@ -160,7 +163,7 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
     task, shape = state.task, state.x.shape
     A, y = task.problem.A, task.problem.y
     last = solver.schedule.n - 1
-    z = state.x.expand(len(streams), *shape)
+    z = (state.x / state.scale).expand(len(streams), *shape)  # as the task and its levels: in its own unit
     x = z + _noise(solver, state, levels[0], streams)
     for t, now in enumerate(levels):
         told = (solver.strength * now)[..., None, None] * state.errors.map.unsqueeze(-3)
@@ -168,12 +171,12 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
         k = round(t / max(len(levels) - 1, 1) * last)
         left = solver.schedule.left(k, now, state.signal)
         power, wide = (_spectrum(size, left) for size in (A.in_shape, task.grid.full))
-        z = task.solve(z, y - A(z), power, wide, solver.inner)
+        z = task.solve(z, y - A(z), power, wide, INNER)
         if t + 1 < len(levels):
             then = levels[t + 1]
             kept = _shaped(x - z, A.in_shape, then / now.clamp(min=1e-30))
             x = z + (1 - FRESH) ** 0.5 * kept + FRESH**0.5 * _noise(solver, state, then, streams)
-    return z
+    return z * state.scale
 
 
 def _noise(solver: PhysicsSteps, state: State, levels: Tensor, streams: list[Any]) -> Tensor:
@@ -185,9 +188,7 @@ def _noise(solver: PhysicsSteps, state: State, levels: Tensor, streams: list[Any
     )
     white = torch.complex(drawn[:, 0], drawn[:, 1]) if x.is_complex() else drawn
     shape = state.task.problem.A.in_shape
-    chart = state.errors.map
-    chart = chart.reshape(*chart.shape[:-2], *(1,) * (len(shape) - 2), *chart.shape[-2:])
-    return _shaped(white.to(x.dtype), shape, levels) * chart
+    return _shaped(white.to(x.dtype), shape, levels) * state.errors.map
 
 
 def _shaped(x: Tensor, shape: tuple[int, ...], gains: Tensor) -> Tensor:
