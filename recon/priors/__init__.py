@@ -6,6 +6,7 @@ from rayfold.recon.priors.denoiser import PlugAndPlay, from_deepinv, from_numpy,
 from rayfold.recon.priors.directional import DirectionalTV
 from rayfold.recon.priors.equivariant import Equivariant
 from rayfold.recon.priors.low_rank import LowRank
+from rayfold.recon.priors.others import from_epsilon, load_denoiser
 from rayfold.recon.priors.prior import Analysis, Prior, Split
 from rayfold.recon.priors.sparsity import L1
 from rayfold.recon.priors.tgv import TGV
@@ -33,7 +34,9 @@ __all__ = [
     "TwoLevel",
     "WaveletL1",
     "from_deepinv",
+    "from_epsilon",
     "from_numpy",
     "from_score",
     "from_torch",
+    "load_denoiser",
 ]
