@@ -74,7 +74,8 @@ class Trainer:
     model : nn.Module
         Maps a `Problem` to an image; changed in place.
     task : callable
-        ``task(generator) -> Sample``: draws the next sample from the generator and from nothing else.
+        ``task(generator) -> Sample``: draws the next sample from the generator and from nothing else but the
+        number of samples before, which ``task.seek(n)`` sets if there is such a method.
     loss : callable
         ``loss(model, sample, generator)``, one of `rayfold.recon.train.losses`.
     plan : Plan
@@ -257,6 +258,8 @@ class Trainer:
         states = _part(tensors, "random")
         self.generator.set_state(states.pop("generator"))
         self._states, self.done = states, about["done"]
+        if hasattr(self.task, "seek"):  # a task that counts its samples itself
+            self.task.seek(self.done)
 
 
 def _part(tensors: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
