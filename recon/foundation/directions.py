@@ -25,6 +25,8 @@ from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.problem import Problem
 from rayfold.recon.trajectories import pipe_menon
 
+MOST = 3.0  # factor by which darker parts of an image from coils are raised
+
 
 def approximate_inverse(A: LinearOperator) -> LinearOperator | None:
     """From data to an image, up to a scale: None where ``A.H`` itself is as good.
@@ -64,8 +66,8 @@ def _inverse(part: LinearOperator) -> LinearOperator | None:
     return Composed.of(part.H, RampFilter(beam.shape, beam.pitch))
 
 
-def shading(A: LinearOperator, like: Tensor) -> Tensor | None:
-    """What takes the shading of coils out: ``(sum |S|^2)^(-1/2)``, 1 at the centre, ``(ny, nx)``.
+def brightness(A: LinearOperator, like: Tensor) -> Tensor | None:
+    """How strongly coils see each pixel, ``(sum |S|^2)^(1/2)``, 1 at the centre, ``(ny, nx)``.
 
     0 where no coil sees anything, None for operators without coils.
     """
@@ -77,7 +79,17 @@ def shading(A: LinearOperator, like: Tensor) -> Tensor | None:
     top = squared.amax()
     seen = squared > 1e-4 * top
     centre = squared[tuple(n // 2 for n in last.in_shape)].clamp(min=0.01 * top)
-    return torch.where(seen, (centre / torch.where(seen, squared, top)).sqrt(), torch.zeros_like(squared))
+    return torch.where(seen, squared / centre, torch.zeros_like(squared)).sqrt()
+
+
+def shading(light: Tensor | None) -> Tensor | None:
+    """What takes the shading of coils out: one over `brightness`, and 0 where that is.
+
+    At most `MOST`: where maps fade out around the object there is noise to be raised, and nothing else.
+    """
+    if light is None:
+        return None
+    return torch.where(light > 0, 1 / light.clamp(min=1 / MOST), torch.zeros_like(light))
 
 
 _DENSITIES: dict[tuple[Any, ...], Any] = {}  # by trajectory: they take many transforms

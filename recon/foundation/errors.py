@@ -13,6 +13,7 @@ from rayfold.recon.foundation.frequencies import Frequencies
 
 SPREAD = 16  # the map of the error is smoothed over this part of a side
 SEED = 20261126
+DARK = 0.5  # of the brightness at the centre: below, images from coils fade
 
 
 class Errors(NamedTuple):
@@ -69,8 +70,12 @@ class Errors(NamedTuple):
         return ((1 - self.unseen) * (self.better * promised) ** 2 + self.unseen * before**2).sqrt()
 
 
-def probe(task: DataStep, power: Tensor) -> tuple[Tensor, Tensor]:
-    """A random image of the spectrum `power`, and noisy data of it; always the same random numbers."""
+def probe(task: DataStep, power: Tensor, light: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """A random image of the spectrum `power`, and noisy data of it; always the same random numbers.
+
+    With the `brightness` of coils it ends where they hardly see: maps of coils are 0 beside the object, and
+    what is there can neither be found nor be missed.
+    """
     problem, shape = task.problem, task.problem.A.in_shape
     y = problem.y
     generator = torch.Generator().manual_seed(SEED)
@@ -83,6 +88,8 @@ def probe(task: DataStep, power: Tensor) -> tuple[Tensor, Tensor]:
     complex_image = problem.A.field == "complex" or y.is_complex()
     plain = Frequencies(shape, (0,) * len(shape))
     image = plain.filter(white(shape, complex_image), power.sqrt()) * _inside(shape, y.device)
+    if light is not None:
+        image = image * torch.clamp(light / DARK, max=1)
     noise = white(tuple(y.shape[y.ndim - len(problem.A.out_shape) :]), y.is_complex())
     if getattr(problem.noise, "covariance", None) is not None:
         assert problem.noise is not None

@@ -12,7 +12,7 @@ from rayfold.operators.noise import Gaussian
 from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, from_levels, levels_of, plane
-from rayfold.recon.foundation.directions import DataStep, approximate_inverse, heard, shading
+from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
 from rayfold.recon.foundation.errors import Errors, probe
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.foundation.information import image_spectrum, information
@@ -114,11 +114,12 @@ class PhysicsSteps:
         A = problem.A
         grid, back = Frequencies.of(A), approximate_inverse(A)
         known = information(problem, gram_of(problem), grid)
-        task = DataStep(problem, grid, known, back, shading(A, problem.y))
+        light = brightness(A, problem.y)
+        task = DataStep(problem, grid, known, back, shading(light))
         signal = self._signal(task)
         own = image_spectrum(A.in_shape, known.device), image_spectrum(grid.full, known.device)
         power, wide = (along(A.in_shape, signal**2) * each for each in own)
-        known_image, data = probe(task, power)
+        known_image, data = probe(task, power, light)
         both = torch.stack([problem.y + torch.zeros_like(data), data])
         zero = known_image.new_zeros((2, *known_image.shape))
         x, found = task.solve(zero, both, power, wide, self.start)
