@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 Method = Literal["prior", "tv", "bicubic", "sinc"]
 METHODS: dict[str, int] = {"prior": 0, "tv": 100, "bicubic": 0, "sinc": 0}  # method: steps of a solver
 INTERPOLATED = ("bicubic", "sinc")
-TV_WEIGHT = 0.2  # over the rms pull of the noise: finer grids have more to fill in than to smooth
+TV_WEIGHT = {True: 0.2, False: 0.5}  # over the rms pull of the noise; less where a finer grid is filled in
 LEAST_NOISE = 1e-4  # of the image: no data are exact
 SLICES = 4  # solved together
 MOST = 3  # slices that are certified: they stand for their volume
@@ -279,14 +279,11 @@ def _solved(
     if method == "tv" and strength > 0:
         from rayfold.recon.strength import noise_force
 
-        weight = strength * TV_WEIGHT * noise_force(problem)
+        weight = strength * TV_WEIGHT[grid.factor != (1, 1)] * noise_force(problem)
         notes.append(f"total variation of strength {weight:.4g}")
         apply = _total_variation(weight)
     elif method == "prior" and strength > 0:
-        from rayfold.recon.foundation import FoundationPrior
-
-        network = FoundationPrior.load(prior) if not hasattr(prior, "restore") else prior
-        apply = lambda part, start: to_numpy(network.restore(part, strength=strength))  # noqa: E731
+        apply = _prior(prior, grid, strength)
     out = np.empty((len(y), *grid.fine_shape), y.dtype)
     for first in range(0, len(y), SLICES):
         part = slice(first, first + SLICES)
@@ -295,6 +292,34 @@ def _solved(
         if progress is not None:
             progress(min(first + SLICES, len(y)), len(y))
     return out, notes
+
+
+def _prior(prior: Any, grid: FinerGrid, strength: float) -> Callable[[Problem, Array], Array]:
+    from rayfold.recon.detail import fill_in
+    from rayfold.recon.foundation import FoundationPrior
+
+    network = prior if hasattr(prior, "denoise") else FoundationPrior.load(prior)
+
+    def apply(part: Problem, start: Array) -> Array:
+        # what the same loss of resolution takes from the image that is there: one scale up it was about that
+        lost = part.y - _again(part, grid)
+        missing = float(np.sqrt(np.mean(np.abs(lost.astype(np.complex128)) ** 2)))
+        return fill_in(part, network, start, missing, strength=strength)
+
+    return apply
+
+
+def _again(part: Problem, grid: FinerGrid) -> Array:
+    """The coarse images after one more loss of the same kind, and interpolation."""
+    if grid.factor == (1, 1):
+        return np.asarray(part.A(part.y))
+    (ny, nx), (fy, fx) = grid.shape, grid.factor
+    inner = FinerGrid((max(ny // fy, 1), max(nx // fx, 1)), grid.factor, grid.model)
+    cut = part.y[..., : inner.fine_shape[0], : inner.fine_shape[1]]
+    lost = inner.operator(real=not np.iscomplexobj(cut))(cut)
+    again = part.y.copy()
+    again[..., : inner.fine_shape[0], : inner.fine_shape[1]] = inner.interpolate(lost, "bicubic")
+    return again
 
 
 def _total_variation(weight: float) -> Callable[[Problem, Array], Array]:
