@@ -29,7 +29,7 @@ from rayfold.recon import Image, Problem, read_image
 from rayfold.recon.quality.blur import kernel_blur
 from rayfold.recon.quality.contrast import cnr
 from rayfold.recon.quality.resolution import mtf, mtf50
-from rayfold.recon.superres import superres
+from rayfold.recon.superresolution import superres
 
 Array = Any
 VIEWS, PHOTONS, WIDE = 360, 1e5, (BINS + 1) // 2

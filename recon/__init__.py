@@ -29,6 +29,7 @@ _HOME = {
     "run": "solvers",
     "save": "io",
     "simulate": "simulation",
+    "superres": "superresolution",
     "write_kspace": "io",
 }
 _MODULES = (
@@ -86,6 +87,7 @@ __all__ = [
     "save",
     "simulate",
     "solvers",
+    "superres",
     "train",
     "trajectories",
     "write_kspace",
@@ -123,6 +125,7 @@ if TYPE_CHECKING:
     from rayfold.recon.series import Series
     from rayfold.recon.simulation import simulate
     from rayfold.recon.solvers import CGLS, SIRT, run
+    from rayfold.recon.superresolution import superres
 
     __version__: str
 

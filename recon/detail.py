@@ -61,7 +61,7 @@ def fill_in(problem: Problem, prior: Any, start: Array, missing: float, *, stren
             [1., 1., 3., 3.]]])
     """
     A, noise = problem.A, problem.noise
-    sigma = float(noise.sigma)  # type: ignore[union-attr, arg-type]
+    sigma = float(noise.sigma)  # type: ignore[union-attr]
     wide = sigma * math.sqrt(
         math.prod(A.in_shape) / math.prod(A.out_shape)
     )  # the same density on fine pixels

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rayfold.recon.data import Image
 from rayfold.recon.finer import FinerGrid
 from rayfold.recon.io.derived_dicom import DicomSeries
-from rayfold.recon.superres import Finer
+from rayfold.recon.superresolution import Finer
 
 Array = npt.NDArray[Any]
 DETAIL = 4  # the detail is this part of each side
@@ -36,11 +36,11 @@ def figures(before: Image, found: Finer) -> dict[str, Any]:
     before : Image
         What was given.
     found : Finer
-        What `rayfold.recon.superres.solve` made of it.
+        What `rayfold.recon.superresolution.solve` made of it.
 
     Examples
     --------
-    >>> from rayfold.recon.superres import solve
+    >>> from rayfold.recon.superresolution import solve
     >>> coarse = Image(np.eye(32), (1.0, 1.0))
     >>> list(figures(coarse, solve(coarse, 2, method="bicubic", certificate=False)))
     ['Before and after', 'A detail', 'What interpolation lacks']

@@ -11,7 +11,7 @@ from rayfold.recon.cli.pictures import Given, output_name, read_picture, write_p
 
 if TYPE_CHECKING:
     from rayfold.recon.data import Image
-    from rayfold.recon.superres import Finer
+    from rayfold.recon.superresolution import Finer
 
 METHODS = ("prior", "tv", "bicubic", "sinc")
 COMMON = ("preview.png", "provenance.json", "report.html")
@@ -51,7 +51,7 @@ def command(args: argparse.Namespace) -> None:
 
     from rayfold.recon.io.results import refuse_existing, require_space, result_folder
     from rayfold.recon.provenance import Stages
-    from rayfold.recon.superres import solve
+    from rayfold.recon.superresolution import solve
 
     stages = Stages()
     refuse_existing(target, names=names, force=args.force)

@@ -14,7 +14,7 @@ from rayfold.recon.finer import FWHM, FinerGrid
 from rayfold.recon.io.affine import affine_of
 from rayfold.recon.metrics import psnr
 from rayfold.recon.quality import edge_blur, kernel_blur, mtf, mtf50
-from rayfold.recon.superres import solve, superres
+from rayfold.recon.superresolution import solve, superres
 
 RNG = np.random.default_rng(5)
 TILTED = np.array([[1.0, 0.0, 0.0], [0.0, 0.8, -0.6], [0.0, 0.6, 0.8]])

@@ -317,7 +317,7 @@ def _again(part: Problem, grid: FinerGrid) -> Array:
     inner = FinerGrid((max(ny // fy, 1), max(nx // fx, 1)), grid.factor, grid.model)
     cut = part.y[..., : inner.fine_shape[0], : inner.fine_shape[1]]
     lost = inner.operator(real=not np.iscomplexobj(cut))(cut)
-    again = part.y.copy()
+    again: Array = part.y.copy()
     again[..., : inner.fine_shape[0], : inner.fine_shape[1]] = inner.interpolate(lost, "bicubic")
     return again
 
