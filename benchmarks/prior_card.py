@@ -2,7 +2,7 @@
 
     python -m benchmarks.prior_card [small base] [--float32 FILE]
 
-Writes ``recon/foundation/weights/SIZE.json`` and the digests of all packaged files in ``published.json``.
+Writes ``recon/foundation/weights/SIZE.json`` and the digests of the weights in ``published.json``.
 What float16 costs is measured against weights in float32 where a file of them is given; else against weights
 drawn uniformly from those that float16 rounds to the packaged ones, which is where the originals lie.
 """
@@ -67,8 +67,8 @@ def build_card(name: str, float32: Path | None = None) -> dict[str, Any]:
 
 
 def publish() -> dict[str, str]:
-    """Digests of all packaged tensors, written to ``published.json``."""
-    held = sorted(files.HOME.glob("*.safetensors"))
+    """Digests of the packaged weights, written to ``published.json``."""
+    held = sorted(path for size in SIZES if (path := files.HOME / f"{size}.safetensors").exists())
     total = sum(path.stat().st_size for path in held)
     if total > MOST:
         raise SystemExit(
