@@ -33,7 +33,6 @@ VERBS = {
     "view": "a picture (PNG) or a page (HTML) of an image or a scan",
     "demo": "simulate a low-dose sparse-view scan, reconstruct and compare, in a minute",
     "card": "what the weights of the prior are, saw and reached, and what they are not for",
-    "card": "what the weights of the prior are, saw and reached, and what they are not for",
     "doctor": "devices, optional packages, kernels: what works on this machine",
 }
 

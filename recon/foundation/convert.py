@@ -49,12 +49,13 @@ def tensors(problem: Problem, device: torch.device | None = None) -> Problem:
     noise = problem.noise
     if noise is None:
         return problem._replace(y=y)
-    held = {}
+    held: dict[str, Any] = {}
     for name in ("sigma", "background", "covariance"):
         value = getattr(noise, name, None)
         if value is not None and getattr(value, "ndim", 0):
             held[name] = to_tensor(value, y.device)
-    return problem._replace(y=y, noise=replace(noise, **held) if held else noise)  # type: ignore[type-var]
+    changed: Any = replace(noise, **held) if held else noise  # type: ignore[type-var]
+    return problem._replace(y=y, noise=changed)
 
 
 def single(problem: Problem) -> Problem:

@@ -185,7 +185,7 @@ class DataStep(NamedTuple):
         tiny = torch.finfo(due.dtype).tiny
         share = levels_of(plane(due, n)) / levels_of(plane(found, n)).clamp(min=tiny)
         gain = from_levels((full[0], full[1]), share.clamp(max=1)).clamp(max=1)
-        return gain.reshape(*gain.shape[:-2], *(1,) * (n - 2), *gain.shape[-2:])
+        return torch.reshape(gain, (*gain.shape[:-2], *(1,) * (n - 2), *gain.shape[-2:]))
 
     def lit(self, x: Tensor) -> Tensor:
         """The image with the shading of the coils taken out once."""

@@ -101,8 +101,8 @@ class PhysicsSteps:
 
     network: Network
     schedule: Any
-    start: int = 2
-    inner: int = 1
+    start: int = 3
+    inner: int = 2
     precision: str = "float32"
     strength: float = 1.0
 
@@ -186,18 +186,18 @@ def _normalised(problem: Problem) -> tuple[Problem, Tensor]:
     One unit for each problem of a batch, or one for all if they share a covariance.
     """
     y, noise = problem.y, problem.noise
+    sigma: Any = getattr(noise, "sigma", None)
+    covariance: Any = getattr(noise, "covariance", None)
     n_data, n_image = len(problem.A.out_shape), len(problem.A.in_shape)
-    own = getattr(noise, "covariance", None) is None
+    own = covariance is None
     axes = tuple(range(-n_data, 0)) if own else tuple(range(-y.ndim, 0))
     top = y.detach().abs().amax(axes) if noise is not None else y.new_ones(y.shape[: y.ndim - n_data]).real
-    unit = torch.where(
-        top > 0, torch.exp2(torch.floor(torch.log2(top.clamp(min=1e-37)))), torch.ones_like(top)
-    )
+    unit = torch.exp2(torch.floor(torch.log2(torch.where(top > 0, top, torch.ones_like(top)))))
     unit_of_data = unit.reshape(*unit.shape, *(1,) * n_data) if own else unit
     if isinstance(noise, Gaussian):
         if own:
-            noise = replace(noise, sigma=noise.sigma / unit_of_data)
+            noise = replace(noise, sigma=sigma / unit_of_data)
         else:
-            noise = replace(noise, covariance=noise.covariance / unit**2)
+            noise = replace(noise, covariance=covariance / unit**2)
     scaled = problem._replace(y=y / unit_of_data, noise=noise)
     return scaled, unit.reshape(*unit.shape, *(1,) * n_image) if own else unit
