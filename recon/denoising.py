@@ -14,6 +14,7 @@ from rayfold.operators.dispatch import match, to_numpy
 from rayfold.recon.data import Image
 from rayfold.recon.noise_level import NoiseEstimate, estimate_noise, rician_bias, rician_spread
 from rayfold.recon.noise_level.regions import padding, solid
+from rayfold.recon.priors.shipped import DEFAULT
 
 Array = npt.NDArray[Any]
 Picture = TypeVar("Picture")
@@ -36,7 +37,7 @@ def denoise(
     *,
     sigma: float | Array | NoiseEstimate | None = None,
     strength: float = 1.0,
-    prior: str | Denoiser = "base",
+    prior: str | Denoiser = DEFAULT,
     unit: str | None = None,
     modality: Modality | None = None,
     device: str = "auto",

@@ -20,6 +20,7 @@ from rayfold.recon.denoising import AIR, noise_of
 from rayfold.recon.errors import InconsistentInput
 from rayfold.recon.finer import FWHM, MODELS, FinerGrid, Model
 from rayfold.recon.noise_level.regions import padding, solid
+from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.problem import Problem, estimate_noise
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def superres(
     noise: float | None = None,
     strength: float = 1.0,
     model: Model | None = None,
-    prior: Any = "base",
+    prior: Any = DEFAULT,
     certificate: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Image:
@@ -124,7 +125,7 @@ def solve(
     noise: float | None = None,
     strength: float = 1.0,
     model: Model | None = None,
-    prior: Any = "base",
+    prior: Any = DEFAULT,
     certificate: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Finer:
@@ -221,7 +222,7 @@ def _problem(
     scale = 1000.0 if image.unit == "HU" else 1.0
     if noise is not None:
         return Problem(A, y, Gaussian(float(noise) / scale)), []
-    level = _measured(image, y, scale)
+    level = _measured(image, y, scale, sharpened=psf is not None)
     unit = "" if image.unit in ("", "a.u.") else f" {image.unit}"
     note = f"noise of {level * scale:.3g}{unit} was measured on the image"
     return Problem(A, y, Gaussian(level, estimated=True)), [note]
@@ -245,13 +246,16 @@ def _widths(psf: Any, image: Image, grid: FinerGrid) -> Any:
     return (sigmas[0], sigmas[1])
 
 
-def _measured(image: Image, y: Array, scale: float) -> float:
-    """Noise of an image: of its two finest octaves the larger, as there detail is to be continued."""
+def _measured(image: Image, y: Array, scale: float, *, sharpened: bool) -> float:
+    """Noise of an image as one level: the larger of its two finest octaves, where detail is to be continued.
+
+    Where a blur is undone the largest of all: a soft kernel has damped the finest noise with the detail.
+    """
     from rayfold.operators import Identity
 
     rms = float(np.sqrt(np.mean(np.abs(y.astype(np.complex128)) ** 2)))
     try:
-        level = max(noise_of(image, stationary=True).levels[:2]) / scale
+        level = max(noise_of(image, stationary=True).levels[: 4 if sharpened else 2]) / scale
     except ValueError:  # too small for that, or constant
         found = estimate_noise(Problem(Identity(tuple(y.shape)), y)).sigma
         level = float(found)  # type: ignore[arg-type]

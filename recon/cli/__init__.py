@@ -22,6 +22,7 @@ from rayfold.recon.cli.options import add_common, add_denoise, add_input, add_re
 from rayfold.recon.cli.protocol import add_protocol
 from rayfold.recon.cli.superres import add_superres
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
+from rayfold.recon.priors.shipped import DEFAULT
 
 VERBS = {
     "info": "what a file holds: geometry, dose, and what can be done with it",
@@ -100,9 +101,7 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--photons", type=float, default=1e5, metavar="N", help="per detector pixel")
     simulate.add_argument("--electronic", type=float, default=0.0, metavar="N", help="noise in photons")
 
-    made["card"].add_argument("weights", nargs="?", default="base", metavar="small|base|FILE")
-
-    made["card"].add_argument("weights", nargs="?", default="base", metavar="small|base|FILE")
+    made["card"].add_argument("weights", nargs="?", default=DEFAULT, metavar="NAME|FILE")
 
     made["view"].add_argument("file", help="image or scan")
     made["view"].add_argument(

@@ -10,6 +10,7 @@ from rayfold.recon.cli import console
 from rayfold.recon.cli.pictures import Given, output_name, read_picture, write_picture
 from rayfold.recon.cli.view import parse_window
 from rayfold.recon.data import Image
+from rayfold.recon.priors.shipped import DEFAULT
 
 COMMON = ("preview.png", "provenance.json", "report.html")
 
@@ -69,7 +70,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _prior(args: argparse.Namespace) -> Any:
     if args.strength == 0:
-        return "base"  # nothing is done, nothing is loaded
+        return DEFAULT  # nothing is done, nothing is loaded
     from rayfold.recon.foundation import FoundationPrior
 
     return FoundationPrior.load(args.size, device=args.device)

@@ -14,6 +14,7 @@ from rayfold.recon.cli.settings import (
     RINGS,
     one_of,
 )
+from rayfold.recon.priors.shipped import DEFAULT, SHIPPED
 
 
 def add_common(sub: argparse.ArgumentParser, output: str | None, *, seed: bool) -> None:
@@ -100,7 +101,7 @@ def add_denoise(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--sigma", type=float, metavar="X", help="noise in units of the image; default: measured on it"
     )
-    sub.add_argument("--size", choices=("small", "base"), default="base", help="of the prior; default base")
+    sub.add_argument("--size", choices=SHIPPED, default=DEFAULT, help=f"of the prior; default {DEFAULT}")
     sub.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")
     sub.add_argument("--window", metavar="NAME|LOW,HIGH", help="of the pictures: lung, bone, soft, brain")
     group = sub.add_argument_group("what the file does not say")

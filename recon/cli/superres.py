@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayfold.recon.cli import console
 from rayfold.recon.cli.pictures import Given, output_name, read_picture, write_picture
+from rayfold.recon.priors.shipped import DEFAULT, SHIPPED
 
 if TYPE_CHECKING:
     from rayfold.recon.data import Image
@@ -32,7 +33,7 @@ def add_superres(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--sigma", type=float, metavar="X", help="noise in units of the image; default: measured on it"
     )
-    sub.add_argument("--size", choices=("small", "base"), default="base", help="of the prior; default base")
+    sub.add_argument("--size", choices=SHIPPED, default=DEFAULT, help=f"of the prior; default {DEFAULT}")
     sub.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")
     sub.add_argument("--no-certificate", dest="certificate", action="store_false", help="leave it out")
     group = sub.add_argument_group("what the file does not say")

@@ -52,7 +52,7 @@ def tensors(problem: Problem, device: torch.device | None = None) -> Problem:
     held: dict[str, Any] = {}
     for name in ("sigma", "background", "covariance"):
         value = getattr(noise, name, None)
-        if value is not None and getattr(value, "ndim", 0):
+        if hasattr(value, "ndim") and value.ndim:
             held[name] = to_tensor(value, y.device)
     changed: Any = replace(noise, **held) if held else noise  # type: ignore[type-var]
     return problem._replace(y=y, noise=changed)

@@ -193,4 +193,5 @@ class DataStep(NamedTuple):
 
     def _product(self, Td: Tensor, Ad: Tensor, p: Tensor, Ap: Tensor) -> Tensor:
         A = self.problem.A
-        return inner(A.out_shape, Ap, self.problem.weigh(Ad)) + inner(A.in_shape, p, Td)
+        total: Tensor = inner(A.out_shape, Ap, self.problem.weigh(Ad)) + inner(A.in_shape, p, Td)
+        return total

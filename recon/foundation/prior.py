@@ -22,6 +22,7 @@ from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
 from rayfold.recon.learned.unrolled import Unrolled
 from rayfold.recon.priors.prior import Prior
+from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.problem import Problem, estimate_noise
 
 Array = Any
@@ -70,7 +71,7 @@ class FoundationPrior(Prior):
 
     @classmethod
     def load(
-        cls, name: str | Path = "base", *, device: str = "auto", precision: str = "float32"
+        cls, name: str | Path = DEFAULT, *, device: str = "auto", precision: str = "float32"
     ) -> FoundationPrior:
         """Weights that come with the package, ``small`` or ``base``, or a ``.safetensors`` file.
 

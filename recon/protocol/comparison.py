@@ -13,6 +13,7 @@ import numpy as np
 
 from rayfold.operators import Volume
 from rayfold.recon.metrics import psnr, ssim
+from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.protocol.ct import CTProtocol
 from rayfold.recon.protocol.facts import unknown
 from rayfold.recon.protocol.methods import check_methods, reconstructed
@@ -113,7 +114,7 @@ def compare(
     doses: Sequence[float] | None = None,
     n: int = GRID,
     tasks: bool = False,
-    prior: str = "base",
+    prior: str = DEFAULT,
     iterations: int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rayfold.operators import Volume
 from rayfold.operators.dispatch import to_numpy
+from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.problem import Problem
 from rayfold.recon.protocol.ct import CTProtocol
 from rayfold.recon.protocol.facts import unknown
@@ -37,7 +38,7 @@ def reconstructed(
     *,
     seed: int,
     volume: Volume,
-    prior: str = "base",
+    prior: str = DEFAULT,
     iterations: int | None = None,
 ) -> Array:
     """Simulate an object and reconstruct it.
