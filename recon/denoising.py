@@ -14,7 +14,7 @@ from rayfold.operators.dispatch import match, to_numpy
 from rayfold.recon.data import Image
 from rayfold.recon.noise_level import NoiseEstimate, estimate_noise, rician_bias, rician_spread
 from rayfold.recon.noise_level.regions import padding, solid
-from rayfold.recon.priors.shipped import DEFAULT
+from rayfold.recon.shipped import DEFAULT
 
 Array = npt.NDArray[Any]
 Picture = TypeVar("Picture")

@@ -12,11 +12,11 @@ import numpy as np
 from rayfold.operators.dispatch import match, to_numpy
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.problem import Problem
+from rayfold.recon.shipped import DEFAULT
 
 Array = Any
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS = ("float32", "bfloat16")
-WEIGHTS = "small"  # of the package, where none are named
 STEPS = 5  # data and network in turn, as trained
 AT_ONCE = 2**19  # pixels of all images that are reconstructed together: bounds the memory
 
@@ -79,7 +79,7 @@ class Restorer:
         if precision not in PRECISIONS:
             raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
         factor = 1.0 if strength is None else float(strength)
-        name = WEIGHTS if prior is None else prior
+        name = DEFAULT if prior is None else prior
         if isinstance(name, str | Path):
             from rayfold.recon.foundation import FoundationPrior
             from rayfold.recon.foundation.files import digest, file_of

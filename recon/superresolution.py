@@ -20,8 +20,8 @@ from rayfold.recon.denoising import AIR, noise_of
 from rayfold.recon.errors import InconsistentInput
 from rayfold.recon.finer import FWHM, MODELS, FinerGrid, Model
 from rayfold.recon.noise_level.regions import padding, solid
-from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.problem import Problem, estimate_noise
+from rayfold.recon.shipped import DEFAULT
 
 if TYPE_CHECKING:
     from rayfold.recon.evidence import Certificate

@@ -22,7 +22,7 @@ from rayfold.recon.cli.options import add_common, add_denoise, add_input, add_re
 from rayfold.recon.cli.protocol import add_protocol
 from rayfold.recon.cli.superres import add_superres
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
-from rayfold.recon.priors.shipped import DEFAULT
+from rayfold.recon.shipped import DEFAULT
 
 VERBS = {
     "info": "what a file holds: geometry, dose, and what can be done with it",

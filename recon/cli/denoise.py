@@ -10,7 +10,7 @@ from rayfold.recon.cli import console
 from rayfold.recon.cli.pictures import Given, output_name, read_picture, write_picture
 from rayfold.recon.cli.view import parse_window
 from rayfold.recon.data import Image
-from rayfold.recon.priors.shipped import DEFAULT
+from rayfold.recon.shipped import DEFAULT
 
 COMMON = ("preview.png", "provenance.json", "report.html")
 

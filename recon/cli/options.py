@@ -14,7 +14,7 @@ from rayfold.recon.cli.settings import (
     RINGS,
     one_of,
 )
-from rayfold.recon.priors.shipped import DEFAULT, SHIPPED
+from rayfold.recon.shipped import DEFAULT, SHIPPED
 
 
 def add_common(sub: argparse.ArgumentParser, output: str | None, *, seed: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rayfold.recon.cli import console
 from rayfold.recon.cli.options import add_common, seed_number
-from rayfold.recon.priors.shipped import DEFAULT
+from rayfold.recon.shipped import DEFAULT
 
 FIRST = {"ct": "clinical-fan", "mri": "brain-sense"}  # presets that a new file begins with
 FILES = ("comparison.json", "curves.png", "images.png")
@@ -35,9 +35,7 @@ def add_protocol(sub: argparse.ArgumentParser) -> None:
         "--grid", type=int, default=128, metavar="N", help="pixels per side, default 128 (CT)"
     )
     compare.add_argument("--iterations", type=int, metavar="N", help="of iterative methods")
-    compare.add_argument(
-        "--prior", default=DEFAULT, metavar="NAME", help="base, small or a .safetensors file"
-    )
+    compare.add_argument("--prior", default=DEFAULT, metavar="NAME", help="small, or a .safetensors file")
     compare.add_argument("--tasks", action="store_true", help="CT: also MTF50 and detectability")
     add_common(compare, "folder for the table (JSON) and pictures (PNG)", seed=False)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayfold.recon.cli import console
-from rayfold.recon.cli.pictures import Given, output_name, read_picture, write_picture
-from rayfold.recon.priors.shipped import DEFAULT, SHIPPED
+from rayfold.recon.shipped import DEFAULT, SHIPPED
 
 if TYPE_CHECKING:
+    from rayfold.recon.cli.pictures import Given
     from rayfold.recon.data import Image
     from rayfold.recon.superresolution import Finer
 
@@ -46,6 +46,8 @@ def add_superres(sub: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> None:
     """Read, solve, write."""
+    from rayfold.recon.cli.pictures import output_name, read_picture
+
     source = Path(args.file)
     target = Path(args.output or f"{source.name.split('.')[0]}-superres")
     names = (output_name(source, "superres"), *COMMON)

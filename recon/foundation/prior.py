@@ -22,8 +22,8 @@ from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
 from rayfold.recon.learned.unrolled import Unrolled
 from rayfold.recon.priors.prior import Prior
-from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.problem import Problem, estimate_noise
+from rayfold.recon.shipped import DEFAULT
 
 Array = Any
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from rayfold.operators import Volume
 from rayfold.recon.metrics import psnr, ssim
-from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.protocol.ct import CTProtocol
 from rayfold.recon.protocol.facts import unknown
 from rayfold.recon.protocol.methods import check_methods, reconstructed
 from rayfold.recon.protocol.mri import MRIProtocol
 from rayfold.recon.protocol.objects import CTObject
+from rayfold.recon.shipped import DEFAULT
 
 Array = Any
 AnyProtocol = CTProtocol | MRIProtocol

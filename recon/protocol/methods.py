@@ -9,11 +9,11 @@ import numpy as np
 
 from rayfold.operators import Volume
 from rayfold.operators.dispatch import to_numpy
-from rayfold.recon.priors.shipped import DEFAULT
 from rayfold.recon.problem import Problem
 from rayfold.recon.protocol.ct import CTProtocol
 from rayfold.recon.protocol.facts import unknown
 from rayfold.recon.protocol.mri import MRIProtocol
+from rayfold.recon.shipped import DEFAULT
 
 Array = Any
 CT_METHODS = ("fbp", "cgls", "sirt", "sart", "tv", "tgv", "wavelet", "pwls", "os-sqs", "prior")
