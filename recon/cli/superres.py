@@ -135,6 +135,7 @@ def _write(
     """Image, picture, record and report."""
     from dataclasses import replace
 
+    from rayfold.recon.cli.pictures import write_picture
     from rayfold.recon.io import save
     from rayfold.recon.provenance import provenance, write_json
     from rayfold.recon.report import write_report
