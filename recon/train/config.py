@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -203,9 +204,7 @@ def read_config(name: str | Path, **changes: Any) -> Config:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = unknown(str(name), names())
-        raise UnreadableInput(
-            f"there is no configuration {str(name)!r}; {near} Or give a .toml file"
-        ) from None
+        raise UnreadableInput(f"there is no configuration or file {str(name)!r}; {near}") from None
     except OSError as error:
         raise UnreadableInput(f"{path.name} cannot be read: {error.strerror}; check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -237,6 +236,4 @@ def _made(content: dict[str, Any]) -> Config:
 
 
 def _toml(value: Any) -> str:
-    return (
-        '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else repr(value)
-    )
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -1,4 +1,4 @@
-"""What a training leaves beside its weights: losses as a table and as curves, and the facts of the machine."""
+"""What a training leaves beside its weights: losses as a table and as curves, the machine."""
 
 from __future__ import annotations
 
