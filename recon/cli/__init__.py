@@ -21,6 +21,7 @@ from typing import NoReturn
 from rayfold.recon.cli.options import add_common, add_denoise, add_input, add_recon
 from rayfold.recon.cli.protocol import add_protocol
 from rayfold.recon.cli.superres import add_superres
+from rayfold.recon.cli.train import add_train
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
 from rayfold.recon.shipped import DEFAULT
 
@@ -33,6 +34,7 @@ VERBS = {
     "simulate": "raw data of a synthetic object, with noise, as an HDF5 scan",
     "view": "a picture (PNG) or a page (HTML) of an image or a scan",
     "demo": "simulate a low-dose sparse-view scan, reconstruct and compare, in a minute",
+    "train": "train the prior from a configuration, or adapt it to your own scans (--adapt)",
     "card": "what the weights of the prior are, saw and reached, and what they are not for",
     "doctor": "devices, optional packages, kernels: what works on this machine",
 }
@@ -101,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     simulate.add_argument("--photons", type=float, default=1e5, metavar="N", help="per detector pixel")
     simulate.add_argument("--electronic", type=float, default=0.0, metavar="N", help="noise in photons")
 
+    add_train(made["train"])
     made["card"].add_argument("weights", nargs="?", default=DEFAULT, metavar="NAME|FILE")
 
     made["view"].add_argument("file", help="image or scan")
@@ -117,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
             "simulate": "HDF5 file to write (.h5)",
             "demo": "folder of results; by default rayfold-demo",
             "view": "PNG or HTML file; by default FILE.png here",
+            "train": "folder of the training; with --adapt, .safetensors file to write",
         }
         add_common(sub, outputs.get(name), seed=name in ("simulate", "demo"))
     return top

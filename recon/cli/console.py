@@ -26,15 +26,17 @@ def as_json(content: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def progress(label: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Function of (done, total) that draws a bar on a terminal and nothing elsewhere; gone at the end."""
+def progress(label: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
+    """Function of (done, total, note) that draws a bar on a terminal, nothing elsewhere; gone at the end."""
     from tqdm import tqdm
 
     hidden = True if quiet else None  # None: wherever standard error is no terminal
     with tqdm(desc=label, disable=hidden, leave=False, file=sys.stderr, unit="step") as bar:
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int, note: str = "") -> None:
             bar.total = total
+            if note:
+                bar.set_postfix_str(note, refresh=False)
             bar.update(done - bar.n)
 
         yield update

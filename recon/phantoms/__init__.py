@@ -18,6 +18,7 @@ from rayfold.recon.phantoms.analytic import (
 )
 from rayfold.recon.phantoms.ct import MU_WATER_70, ct_body
 from rayfold.recon.phantoms.fractals import fractal, noise_field
+from rayfold.recon.phantoms.holes import holes
 from rayfold.recon.phantoms.leaves import dead_leaves
 from rayfold.recon.phantoms.mr import mr_body, mr_head
 from rayfold.recon.phantoms.patterns import resolution
@@ -37,6 +38,7 @@ __all__ = [
     "ellipses",
     "foam",
     "fractal",
+    "holes",
     "mixture",
     "mr_body",
     "mr_head",

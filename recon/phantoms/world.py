@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rayfold.recon.phantoms.ct import ct_body
 from rayfold.recon.phantoms.fields import generator
 from rayfold.recon.phantoms.fractals import fractal, noise_field
+from rayfold.recon.phantoms.holes import holes
 from rayfold.recon.phantoms.leaves import dead_leaves
 from rayfold.recon.phantoms.mr import mr_body, mr_head
 from rayfold.recon.phantoms.patterns import resolution
@@ -38,6 +39,7 @@ FAMILIES = {
     "foam": Family(foam, 0.0, False),
     "text": Family(text, 0.0, False),
     "random_ellipses": Family(random_ellipses, 0.0, False),
+    "holes": Family(holes, 0.0, False),
 }
 
 
