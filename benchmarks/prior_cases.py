@@ -100,7 +100,9 @@ def golden(score: Callable[[float], float], low: float, high: float, n: int = 9)
     found: dict[float, float] = {}
 
     def at(t: float) -> float:
-        return found.setdefault(t, score(math.exp(t)))
+        if t not in found:
+            found[t] = score(math.exp(t))
+        return found[t]
 
     c, d = b - ratio * (b - a), a + ratio * (b - a)
     for _ in range(n):

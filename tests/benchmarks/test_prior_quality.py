@@ -84,8 +84,8 @@ def test_golden_section_finds_the_best(peak):
         return -((np.log(t) - np.log(peak)) ** 2)
 
     found, best = prior_cases.golden(score, 0.01, 3.0, 12)
-    assert found == pytest.approx(peak, rel=0.05) and best == max(map(score, calls))
-    assert len(calls) <= 2 * 14
+    assert len(calls) <= 14  # two to begin with, then one each
+    assert found == pytest.approx(peak, rel=0.05) and best == max(map(score, tuple(calls)))
 
 
 def test_interval_is_that_of_student():
