@@ -1,6 +1,7 @@
 """One command for a GPU machine: the device tests, then timings beside peers and beside the card's ceilings.
 
     python -m benchmarks.gpu_check --out results.json [--quick]
+    python -m benchmarks.gpu_check --train [FOLDER]
 
 Runs from the root of the repository without installation. Exit status: 0 all passed, 1 a test failed (timings
 are written all the same), 2 nothing could be run and nothing was written.
@@ -214,6 +215,30 @@ def resources() -> dict[str, Any]:
     return found
 
 
+def run_training(folder: Path) -> int:
+    """The training `gpu-base` on the GPU; weights, losses and log stay in the folder."""
+    from rayfold.recon.train.config import read_config
+    from rayfold.recon.train.run import TRAINING, train
+
+    if reason := missing():
+        print(f"nothing to train on: {reason}", file=sys.stderr)
+        return 2
+    log: list[dict[str, Any]] = []
+    began = time.monotonic()
+
+    def note(done: int, total: int, parts: dict[str, float]) -> None:
+        if done % 100 == 0 or done == 1:
+            line = {"step": done, "seconds": round(time.monotonic() - began, 2)} | parts
+            log.append(line)
+            print(f"{done} of {total}, {line['seconds']:.0f} s: {parts}", file=sys.stderr, flush=True)
+
+    resume = (folder / TRAINING).exists()
+    done = train(None if resume else read_config("gpu-base"), folder, resume=resume, progress=note)
+    results = {"environment": environment(), "steps": done.done, "losses_db": done.losses, "log": log}
+    (folder / "log.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -221,11 +246,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--quick", action="store_true", help="smaller batches and ceilings")
-    parser.add_argument("--train", action="store_true", help="reserved")
+    parser.add_argument(
+        "--train", type=Path, metavar="FOLDER", nargs="?", const=Path("gpu-base"),
+        help="instead: the training gpu-base, 20 minutes at most, into a folder",
+    )  # fmt: skip
     given = parser.parse_args(argv)
     if given.train:
-        print("--train: training comes with a later version", file=sys.stderr)
-        return 2
+        return run_training(given.train)
     if given.out is None:
         parser.error("--out is needed: the JSON file for the results")
     if reason := missing():

@@ -9,10 +9,11 @@ from typing import Any
 from rayfold.recon.cli import console
 from rayfold.recon.cli.options import seed_number
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
+from rayfold.recon.shipped import DEFAULT
 
 OF_ADAPT = ("truth", "protocol", "phantom", "mode", "loss", "weights", "rate", "n", "held_out")
 OF_TRAINING = ("resume", "start", "minutes")
-DEFAULTS = {"mode": "lora", "loss": "splitting", "weights": "base", "n": 32, "held_out": 0.1}
+DEFAULTS = {"mode": "lora", "loss": "splitting", "weights": DEFAULT, "n": 32, "held_out": 0.1}
 ADAPT_STEPS = 200
 
 
@@ -35,7 +36,7 @@ def add_train(sub: argparse.ArgumentParser) -> None:
     adapt.add_argument("--n", type=int, help=f"how many; default {DEFAULTS['n']}")
     adapt.add_argument("--mode", help="gain (below 100 numbers), lora (default) or full")
     adapt.add_argument("--loss", help="splitting (default), sure, equivariance or supervised")
-    adapt.add_argument("--weights", metavar="NAME|FILE", help="to begin with: base (default), small, a file")
+    adapt.add_argument("--weights", metavar="NAME|FILE", help="to begin with: a size or a file")
     adapt.add_argument("--rate", type=float, metavar="R", help="learning rate; default: what suits the mode")
     adapt.add_argument("--held-out", type=float, metavar="F", help="part of the data to stop by; default 0.1")
 

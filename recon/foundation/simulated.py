@@ -45,7 +45,7 @@ def samples_of(scan: Scan | KSpace, truth: Image | None = None) -> list[Sample]:
     array = np.asarray(truth.array)
     if array.size != n * int(np.prod(grid)):
         raise InconsistentInput(
-            f"the true image has shape {truth.shape}, the scan gives {n} of {grid}; reconstruct it on this grid"
+            f"the true image has shape {truth.shape}, the scan gives {n} of {grid}; bring it to this grid"
         )
     images = array.reshape(n, *grid)
     if len(samples) == 1:

@@ -1,0 +1,152 @@
+"""Adaptation: exact at the start, merged without loss, kept only if held-out data are predicted better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from rayfold.recon.errors import OutputFailure  # noqa: E402
+from rayfold.recon.foundation import FoundationPrior, Schedule, files  # noqa: E402
+from rayfold.recon.foundation.adapt import PATIENCE, Restoration, adapt, save  # noqa: E402
+from rayfold.recon.foundation.convert import single, tensors  # noqa: E402
+from rayfold.recon.foundation.lowrank import MODES, adaptable, merged  # noqa: E402
+from rayfold.recon.foundation.network import build  # noqa: E402
+from rayfold.recon.train.sample import Sample  # noqa: E402
+
+from .conftest import random_network  # noqa: E402
+from .scans import ct, low_dose, mri, picture  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return FoundationPrior(random_network((8, 8)), Schedule(2).eval().requires_grad_(False), {"name": "tiny"})
+
+
+def trained(network):
+    """The same with all that is trained moved at random."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for p in network.parameters():
+            if p.requires_grad:
+                p += 0.1 * torch.randn(p.shape, generator=generator) * p.abs().mean().clamp(min=0.1)
+    return network
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_start_is_exact(tiny, mode):
+    network, schedule = adaptable(tiny.network, tiny.schedule, mode)
+    problem = ct(8, 16)
+    own = single(tensors(problem).quadratic())
+    with torch.no_grad():
+        x = Restoration(network, schedule)(own)
+    np.testing.assert_allclose(x.numpy(), tiny.restore(problem), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_merged_weights_do_the_same_and_stay_homogeneous(tiny, mode):
+    network = trained(adaptable(tiny.network, tiny.schedule, mode)[0])
+    x, levels = torch.randn(1, 2, 16, 16), torch.full((1, 4, 1, 1), 0.3)
+    with torch.no_grad():
+        moved, start = network(x, levels), tiny.network(x, levels)
+        plain = merged(network)
+        assert (moved - start).abs().max() > 1e-4
+        torch.testing.assert_close(plain(x, levels), moved, rtol=0, atol=1e-6)
+        torch.testing.assert_close(plain(1e3 * x, 1e3 * levels), 1e3 * moved, rtol=0, atol=2e-3)
+    assert plain.state_dict().keys() == tiny.network.state_dict().keys()
+    assert not any(p.requires_grad for p in plain.parameters())
+
+
+def test_how_much_is_trained():
+    counts = {}
+    for mode in MODES:
+        parts = adaptable(build("base"), Schedule(6), mode)
+        counts[mode] = sum(p.numel() for part in parts for p in part.parameters() if p.requires_grad)
+    assert counts["gain"] < 100
+    assert counts["lora"] < 0.1 * counts["full"]
+
+
+@pytest.mark.parametrize("loss", ["sure", "splitting", "equivariance"])
+@pytest.mark.parametrize("scan", [mri, low_dose], ids=["complex", "photons"])
+def test_without_true_images_only_numbers_that_are_trained_change(tiny, loss, scan):
+    before = {k: v.clone() for k, v in tiny.network.state_dict().items()}
+    made = adapt(tiny, scan(side=16), mode="gain", loss=loss, steps=2, every=1)
+    record = made.card["adapted"]
+    assert record["steps"] == [0, 1, 2]
+    assert np.isfinite(record["held_out"]).all()
+    assert made.card["name"] == "tiny"
+    assert "adapted" not in tiny.card
+    for name, value in tiny.network.state_dict().items():
+        assert torch.equal(value, before[name])
+        if "second" not in name:  # gains are on the second convolution of each block
+            assert torch.equal(made.network.state_dict()[name], value)
+
+
+def test_what_gets_worse_is_not_kept(tiny):
+    """Images that are not the true ones: it ends after a few looks and gives the weights it began with."""
+    wrong = Sample(ct(8, 16), -3 * picture(16))
+    made = adapt(tiny, wrong, mode="full", loss="supervised", steps=9, rate=3e-3, every=1)
+    record = made.card["adapted"]
+    assert record["best"] == 0
+    assert record["done"] == PATIENCE
+    assert min(record["held_out"][1:]) >= record["held_out"][0]
+    for name, value in tiny.network.state_dict().items():
+        assert torch.equal(made.network.state_dict()[name], value)
+
+
+def test_one_of_many_scans_and_their_truth(tiny):
+    problem = ct(8, 16, lead=5)
+    truth = np.stack([picture(16, k) for k in range(5)])
+    held = [Sample(ct(8, 16, lead=1), picture(16)[None])]
+    how = {"mode": "full", "loss": "supervised", "steps": 4, "every": 2, "rate": 3e-3, "batch": 2}
+    made, again = (adapt(tiny, Sample(problem, truth), held_out=held, **how) for _ in range(2))
+    record = made.card["adapted"]
+    assert min(record["held_out"]) < record["held_out"][0]
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name])
+
+
+def test_scans_made_on_the_way(tiny):
+    def task(generator):
+        seed = int(torch.randint(100, (), generator=generator))
+        return Sample(ct(8, 16), picture(16, seed))
+
+    made = adapt(tiny, task, mode="lora", loss="supervised", steps=2, held_out=[ct(8, 16)])
+    assert made.card["adapted"]["done"] == 2
+    with pytest.raises(ValueError, match="made on the way"):
+        adapt(tiny, task, loss="supervised", steps=2)
+
+
+def test_files(tiny, tmp_path):
+    made = adapt(tiny, ct(8, 16), mode="lora", steps=2, rate=1e-2)
+    path = tmp_path / "adapted.safetensors"
+    save(path, made)
+    back = FoundationPrior.load(path, device="cpu")
+    assert back.card == made.card
+    assert np.abs(back.restore(ct(8, 16)) - made.restore(ct(8, 16))).max() < 2e-3
+    with pytest.raises(OutputFailure, match="already there"):
+        save(path, made)
+    shipped = files.HOME / "small.safetensors"
+    before = shipped.stat().st_mtime_ns
+    with pytest.raises(OutputFailure, match="weights of the package"):
+        save(shipped, made, force=True)
+    assert shipped.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "loar"}, "mode is 'loar'; it must be one of gain, lora, full"),
+        ({"loss": "l2"}, "loss is 'l2'; it must be one of sure"),
+        ({"loss": "supervised"}, "needs a true image with every scan"),
+        ({"steps": 0}, "steps is 0"),
+        ({"rank": 0}, "rank is 0"),
+        ({"held_out": []}, "holds no scans"),
+    ],
+)
+def test_mistakes(tiny, options, message):
+    with pytest.raises(ValueError, match=message):
+        adapt(tiny, ct(8, 16), **options)
+    with pytest.raises(ValueError, match="no scans are given"):
+        adapt(tiny, [])
