@@ -2,8 +2,9 @@
 
     python -m benchmarks.prior_adapt [--weights small] [--out benchmarks/results/prior_adapt.json]
 
-Eight images of each family, 48 x 48, in 24 parallel views with 2 % noise. The prior adapts to six scans without
-their images, and is judged by the error of those six and of two that it never met. Rates are the defaults.
+Eight images of each family, 48 x 48, in 24 parallel views with 2 % noise. The prior adapts to six scans
+without their images, and is judged by the error of those six and of two that it never met. Rates are the
+defaults.
 """
 
 from __future__ import annotations

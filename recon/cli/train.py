@@ -106,7 +106,9 @@ def _adapt(args: argparse.Namespace) -> None:
     from rayfold.recon.foundation import FoundationPrior
     from rayfold.recon.foundation.adapt import adapt, save
 
-    chosen = {k: v if getattr(args, k) is None else getattr(args, k) for k, v in DEFAULTS.items()}
+    chosen: dict[str, Any] = {
+        k: v if getattr(args, k) is None else getattr(args, k) for k, v in DEFAULTS.items()
+    }
     target = Path(args.output)
     if target.suffix != ".safetensors":
         raise ValueError(f"-o {target.name}: the name must end in .safetensors")
@@ -115,7 +117,7 @@ def _adapt(args: argparse.Namespace) -> None:
     if not 0 < chosen["held_out"] < 1:
         raise ValueError(f"--held-out is {chosen['held_out']:g}; it must lie between 0 and 1")
     seed = args.seed or 0
-    problems = _given(args, chosen["n"], seed)
+    problems: Any = _given(args, chosen["n"], seed)
     loss = "supervised" if args.loss is None and (args.truth or args.protocol) else chosen["loss"]
     prior = FoundationPrior.load(chosen["weights"], device=args.device)
     held: Any = chosen["held_out"]

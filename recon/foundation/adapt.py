@@ -175,7 +175,7 @@ def adapt(
         task = Drawn(own, batch)
     judge = _loss(loss, splitting, prior, own)
     plan = Plan(steps, RATES[mode] if rate is None else rate, min(10, steps // 10), 1.0, 0.0, seed)
-    trainer = Trainer(model, task, judge, plan)  # type: ignore[arg-type]
+    trainer = Trainer(model, task, judge, plan)
     pause = max(1, steps // 10) if every is None else every
     seen = Adapted([0], [_look(model, looks)], 0)
     best = copy.deepcopy(model.state_dict())

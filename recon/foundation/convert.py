@@ -51,7 +51,7 @@ def tensors(problem: Problem, device: torch.device | None = None) -> Problem:
         return problem._replace(y=y)
     held: dict[str, Any] = {}
     for name in ("sigma", "background", "covariance"):
-        value = getattr(noise, name, None)
+        value: Any = getattr(noise, name, None)
         if hasattr(value, "ndim") and value.ndim:
             held[name] = to_tensor(value, y.device)
     changed: Any = replace(noise, **held) if held else noise  # type: ignore[type-var]

@@ -17,7 +17,7 @@ from rayfold.operators.coils import CoilSensitivities
 from rayfold.operators.dispatch import to_numpy
 from rayfold.operators.fbp import fbp_operator
 from rayfold.operators.filters import RampFilter
-from rayfold.operators.geometry import FanBeam, ParallelBeam
+from rayfold.operators.geometry import FanBeam, ParallelBeam, Volume
 from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along, inner, ratio
 from rayfold.recon.foundation.bands import from_levels, levels_of, plane
@@ -25,6 +25,7 @@ from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.problem import Problem
 from rayfold.recon.trajectories import pipe_menon
 
+FADE = 0.1  # of the radius of the field of view
 MOST = 3.0  # factor by which darker parts of an image from coils are raised
 
 
@@ -62,8 +63,23 @@ def _inverse(part: LinearOperator) -> LinearOperator | None:
         return None
     beam: Any = part.beam
     if isinstance(beam, ParallelBeam | FanBeam) and len(part.in_shape) == 2:
-        return fbp_operator(part.volume, beam)[0]
+        inside = Diagonal(part.in_shape, _covered(part.volume, beam))
+        return Composed.of(inside, fbp_operator(part.volume, beam)[0])
     return Composed.of(part.H, RampFilter(beam.shape, beam.pitch))
+
+
+def _covered(volume: Volume, beam: ParallelBeam | FanBeam) -> Any:
+    """1 within the field of view, fading to 0 a little outside: filtered back-projection is no inverse there.
+
+    It has an offset of several per cent beyond, the same in all views, which no later step along one
+    direction could take out again without spoiling what is within.
+    """
+    y, x = (
+        (np.arange(n) - (n - 1) / 2) * step + middle
+        for n, step, middle in zip(volume.shape, volume.steps, volume.middle, strict=True)
+    )
+    beyond = np.hypot(y[:, None], x[None, :]) / beam.half_width - 1
+    return np.clip(1 - beyond / FADE, 0, 1).astype(np.float32)
 
 
 def brightness(A: LinearOperator, like: Tensor) -> Tensor | None:

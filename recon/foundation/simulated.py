@@ -131,7 +131,7 @@ def parted(sample: Sample, n_held: int) -> tuple[Sample, list[Sample]]:
     def cut(part: slice) -> Sample:
         problem, truth = sample
         noise: Any = problem.noise
-        sigma = getattr(noise, "sigma", None)
+        sigma: Any = getattr(noise, "sigma", None)
         if getattr(sigma, "ndim", 0) == problem.y.ndim:
             noise = type(noise)(sigma[part])
         return Sample(

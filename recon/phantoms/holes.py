@@ -70,16 +70,16 @@ def _distance(y: Floats, x: Floats, size: float, rng: np.random.Generator) -> Fl
     kind = rng.uniform()
     if kind < 0.35:  # an ellipse, often a circle
         ratio = 1.0 if rng.uniform() < 0.5 else rng.uniform(0.4, 1)
-        return np.hypot(u, v / ratio) - size
+        return np.asarray(np.hypot(u, v / ratio) - size)
     if kind < 0.55:  # a slit with round ends
         length = size * rng.uniform(0.5, 0.9)
-        return np.hypot(np.maximum(np.abs(u) - length, 0), v) - (size - length)
+        return np.asarray(np.hypot(np.maximum(np.abs(u) - length, 0), v) - (size - length))
     if kind < 0.85:  # a polygon, its corners at angles of any kind
         corners = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
         if rng.uniform() < 0.5:
             corners = np.arange(len(corners)) * 2 * np.pi / len(corners)
         normals = corners + 0.5 * np.diff(corners, append=corners[0] + 2 * np.pi)
         inside = [np.cos(a) * u + np.sin(a) * v - 0.6 * size for a in normals]
-        return np.maximum(np.max(inside, axis=0), np.hypot(u, v) - size)
+        return np.asarray(np.maximum(np.max(inside, axis=0), np.hypot(u, v) - size))
     lobes, depth = int(rng.integers(2, 6)), rng.uniform(0.1, 0.35)
-    return np.hypot(u, v) - size * (1 - depth + depth * np.cos(lobes * np.arctan2(v, u)))
+    return np.asarray(np.hypot(u, v) - size * (1 - depth + depth * np.cos(lobes * np.arctan2(v, u))))

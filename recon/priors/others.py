@@ -72,7 +72,7 @@ def _program(path: Path, kind: str) -> Any:
 
     try:
         if kind == "torchscript":
-            return torch.jit.load(str(path), map_location="cpu").eval()
+            return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
         return torch.export.load(path).module()
     except Exception as error:  # torch raises RuntimeError, OSError, KeyError, zip and pickle errors alike
         raise UnreadableInput(f"cannot read {path.name} as {kind}; was it saved for another kind?") from error

@@ -154,7 +154,7 @@ class Judged:
             self.parts["denoise"] = DB * float(denoised.detach())
             total = denoised if sample.scanned is None else self.share * denoised
         if sample.scanned is not None:
-            restored = Restored()(model, sample.scanned, generator)  # type: ignore[arg-type]
+            restored = Restored()(model, sample.scanned, generator)
             self.parts[sample.scanned.task] = DB * float(restored.detach())
             total = total + restored
         return total  # type: ignore[no-any-return]
