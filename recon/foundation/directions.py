@@ -74,10 +74,7 @@ def _covered(volume: Volume, beam: ParallelBeam | FanBeam) -> Any:
     It has an offset of several per cent beyond, the same in all views, which no later step along one
     direction could take out again without spoiling what is within.
     """
-    y, x = (
-        (np.arange(n) - (n - 1) / 2) * step + middle
-        for n, step, middle in zip(volume.shape, volume.steps, volume.middle, strict=True)
-    )
+    y, x = volume.coordinates()
     beyond = np.hypot(y[:, None], x[None, :]) / beam.half_width - 1
     return np.clip(1 - beyond / FADE, 0, 1).astype(np.float32)
 

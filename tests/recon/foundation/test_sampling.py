@@ -12,14 +12,14 @@ from rayfold.recon.evidence import calibrate
 from rayfold.recon.foundation import FoundationPrior
 from rayfold.recon.foundation.sampling import sample, spread_of
 from rayfold.recon.phantoms.leaves import dead_leaves
-from rayfold.recon.prior_method import WEIGHTS
+from rayfold.recon.shipped import DEFAULT
 
 SIDE, SIGMA, WEDGE = 64, 0.02, 100
 
 
 @pytest.fixture(scope="module")
 def best():
-    return FoundationPrior.load(WEIGHTS, device="cpu")
+    return FoundationPrior.load(DEFAULT, device="cpu")
 
 
 def truth(seed=3):

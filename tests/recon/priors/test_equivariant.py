@@ -10,9 +10,9 @@ from rayfold.operators.xray import XRay
 from rayfold.recon import Problem, run
 from rayfold.recon.foundation import FoundationPrior
 from rayfold.recon.phantoms.leaves import dead_leaves
-from rayfold.recon.prior_method import WEIGHTS
 from rayfold.recon.priors import Equivariant, PlugAndPlay
 from rayfold.recon.priors.equivariant import VIEWS, _turn, _turn_back
+from rayfold.recon.shipped import DEFAULT
 from rayfold.recon.solvers import Discrepancy, ProximalGradient
 
 LIBRARIES = ("numpy", "torch", "jax")
@@ -103,7 +103,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def prior():
-    return FoundationPrior.load(WEIGHTS, device="cpu")
+    return FoundationPrior.load(DEFAULT, device="cpu")
 
 
 def history(solver, task, n=STEPS, **options):
