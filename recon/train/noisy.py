@@ -39,7 +39,7 @@ class Noising:
     pool: Pool
     batch: int = 16
     side: int = 64
-    low: float = 0.002
+    low: float = 0.0002
     high: float = 0.5
 
     def seek(self, draws: int) -> None:
