@@ -187,7 +187,7 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, args: argparse.Name
         from rayfold.recon.evidence import certify_scan
 
         with stages("certificate"):
-            evidence = certify_scan(scan, image)
+            evidence = certify_scan(scan, image, learned=how["method"] == "prior")
     if settings["output"]["hu"]:
         image = image.to_hu(scan.mu_water)
     return image, evidence

@@ -146,10 +146,11 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, args: argparse.Name
     if settings["output"]["certificate"] and made.model is not None:
         from rayfold.recon.evidence import certify
 
+        learned = how["method"] == "prior"
         with stages("certificate"):
             for name, index in _picked(made):
                 problem, image = made.problem(index)
-                evidence.append((name, certify(problem, image, row="coil")))
+                evidence.append((name, certify(problem, image, row="coil", learned=learned)))
     return made, evidence
 
 

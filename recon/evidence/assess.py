@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,13 @@ LEAST = PAIRS + RESPONSE + OWN + SOLVES
 
 
 def certify(
-    problem: Problem, x: Array, *, scale: float | None = None, pairs: int = 30, row: str = "view"
+    problem: Problem,
+    x: Array,
+    *,
+    scale: float | None = None,
+    pairs: int = 30,
+    row: str = "view",
+    learned: bool = False,
 ) -> Certificate:
     """What the data say for an image, whichever way it was made.
 
@@ -52,6 +59,8 @@ def certify(
         thousandth of the image; otherwise the certificate bounds what is missing.
     row : str
         What to call an entry along the first axis of the data: "coil" for MRI.
+    learned : bool
+        The image was made with the learned prior: say whether it looks like what that was trained on.
 
     Returns
     -------
@@ -83,7 +92,12 @@ def certify(
     problem.check()
     _check_image(problem, x)
     with _without_graph(x):
-        return _certify(problem, x, scale, pairs, row)
+        found = _certify(problem, x, scale, pairs, row)
+    if not learned:
+        return found
+    from rayfold.recon.evidence.familiar import familiarity
+
+    return replace(found, familiar=familiarity(x, unit=problem.x_unit))
 
 
 def _certify(problem: Problem, x: Array, scale: float | None, pairs: int, row: str) -> Certificate:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from rayfold.operators.dispatch import to_numpy
 from rayfold.recon.evidence import wording
+from rayfold.recon.evidence.familiar import Familiarity
 from rayfold.recon.evidence.range_null import locked
 from rayfold.recon.evidence.system import System
 
@@ -65,6 +66,8 @@ class Certificate:
         SHA-256 of data, operator, noise and image.
     row : str
         What an entry along the first axis of the data is called: "view", "coil", ...
+    familiar : Familiarity or None
+        For images of a learned prior: how unlike its training they look, and whether values suit the unit.
     """
 
     chi_square: Number
@@ -95,6 +98,7 @@ class Certificate:
     hashes: Mapping[str, str]
     system: System = field(repr=False)
     row: str = field(default="view", kw_only=True)
+    familiar: Familiarity | None = field(default=None, kw_only=True)
 
     def lock(self, x: Array, *, pairs: int = 30) -> Array:
         """Keep what the data do not see of `x`, and put what they see back to what they say.
@@ -145,13 +149,15 @@ class Certificate:
         """Plain values for JSON; long lists are averaged down to at most 100 numbers, maps to their range."""
         short = {"views": self.views, "frequencies": self.frequencies, "spectrum": self.spectrum}
         maps = {"unseen": self.unseen, "added": self.added}
-        skipped = {*short, *maps, "out_of_line", "system", "hashes"}
+        skipped = {*short, *maps, "out_of_line", "system", "hashes", "familiar"}
         found = {name: _listed(value) for name, value in vars(self).items() if name not in skipped}
         found |= {name: _listed(averaged(value, LONGEST)) for name, value in short.items()}
         found |= {name: _range(value) for name, value in maps.items()}
         flagged = np.argwhere(self.out_of_line)
         found["out_of_line"] = [int(i[0]) if i.size == 1 else i.tolist() for i in flagged[:LONGEST]]
         found["n_out_of_line"] = len(flagged)
+        if self.familiar is not None:
+            found["familiar"] = self.familiar._asdict() | {"warning": self.familiar.warning}
         return found | {"hashes": dict(self.hashes), "summary": self.summary().split("\n")}
 
 

@@ -14,7 +14,7 @@ from rayfold.recon.evidence.certificate import Certificate
 MOST = 8  # slices of a volume: the evidence of one costs as much as a short reconstruction
 
 
-def certify_scan(scan: Scan, image: Image) -> tuple[Certificate, tuple[int, ...]]:
+def certify_scan(scan: Scan, image: Image, *, learned: bool = False) -> tuple[Certificate, tuple[int, ...]]:
     """Certificate of an image that was reconstructed from a scan.
 
     Parameters
@@ -23,6 +23,8 @@ def certify_scan(scan: Scan, image: Image) -> tuple[Certificate, tuple[int, ...]
         Prepared, as `rayfold.recon.prepare` returns it: the data the image was made from.
     image : Image
         In 1/mm or 1/px, as `rayfold.recon.reconstruct` returns it, centred on the rotation axis.
+    learned : bool
+        It was made with the learned prior: say whether it looks like what that was trained on.
 
     Returns
     -------
@@ -65,4 +67,4 @@ def certify_scan(scan: Scan, image: Image) -> tuple[Certificate, tuple[int, ...]
         y, x = y[picked], x[picked]
     volume = Volume(image.shape[-2:], image.spacing[-2:])
     problem: Any = Problem(XRay(volume, scan.beam), y, scan_noise(scan), image.unit)
-    return certify(problem, x), tuple(int(i) for i in picked)
+    return certify(problem, x, learned=learned), tuple(int(i) for i in picked)

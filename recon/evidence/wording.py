@@ -16,7 +16,16 @@ SIGMAS = 4.0  # correlation of neighbours that noise alone hardly gives
 
 def sentences(c: Certificate) -> list[str]:
     """The evidence, for a batch that of its worst problem in each respect."""
-    lines = [_fit(c), *_overfit(c), *_views(c), *_colour(c), _unseen(c), _added(c), _adjoint(c)]
+    lines = [
+        _fit(c),
+        *_overfit(c),
+        *_views(c),
+        *_colour(c),
+        _unseen(c),
+        _added(c),
+        *_familiar(c),
+        _adjoint(c),
+    ]
     n = np.size(c.chi_square)
     return [f"{n} problems; each line is about the worst of them.", *lines] if n > 1 else lines
 
@@ -75,6 +84,14 @@ def _added(c: Certificate) -> str:
         return f"How much of it the prior put there was not resolved within {c.pairs} operator pairs."
     share = _about(c.added_share, c.added_at_most).replace("A", "a")
     return f"The prior put {share} of the energy there, set against the minimum-norm solution."
+
+
+def _familiar(c: Certificate) -> list[str]:
+    if c.familiar is None:
+        return []
+    if not c.familiar.slices and c.familiar.warning is None:
+        return ["Whether the prior knows such images was not judged: they are too small or empty."]
+    return [c.familiar.warning or "The image looks like what the prior was trained on."]
 
 
 def _resolved(share: Any, most: Any) -> bool:
@@ -141,6 +158,9 @@ def tables(c: Certificate) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
         ("energy put there by the prior", _shares(c.added_share), _limit(c.added_at_most)),
         ("operator pairs", str(c.pairs), "used for this evidence"),
     ]
+    if c.familiar is not None:
+        note = "above 0 for 1 % of the images that the prior was trained on"
+        rows.append(("strangeness", f"{c.familiar.score:+.2f}", c.familiar.unit or note))
     found: list[tuple[str, Sequence[Mapping[str, Any]]]] = [
         ("Evidence", [{"quantity": a, "value": b, "note": note} for a, b, note in rows])
     ]
