@@ -184,7 +184,7 @@ def test_settings_in_their_order(here, capsys):
         (
             "--method bfp",
             r"--method is 'bfp'; it must be fbp, cgls, sirt, sart, tv, tgv, wavelet, pwls, os-sqs, "
-            "rss, mvue, gridding, sense, grappa or lps",
+            "prior, rss, mvue, gridding, sense, grappa or lps",
         ),
         ("--filter hanning", r"--filter is 'hanning'; it must be ram-lak, .* or hann"),
         ("--rings wavelet", r"--rings is 'wavelet'; it must be sorting, all"),
