@@ -17,7 +17,7 @@ from rayfold.recon.shipped import DEFAULT
 Array = Any
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS = ("float32", "bfloat16")
-STEPS = 5  # data and network in turn, as trained
+STEPS = 4  # data and network in turn, as trained
 AT_ONCE = 2**19  # pixels of all images that are reconstructed together: bounds the memory
 
 
