@@ -64,7 +64,7 @@ def _prepared(x: npt.NDArray[Any]) -> Floats | None:
     top = float(np.partition(m.ravel(), -k)[-k])
     if not top > 0 or float(m.std()) < 1e-6 * top:
         return None
-    return np.minimum(m / np.float32(top), np.float32(1.5))
+    return np.asarray(np.minimum(m / np.float32(top), np.float32(1.5)), np.float32)
 
 
 def _smooth(a: Floats, step: int = 1) -> Floats:
