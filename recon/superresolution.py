@@ -152,7 +152,7 @@ def solve(
         "notes": [*image.provenance.get("notes", ()), *notes, *more],
         "steps": [*image.provenance.get("steps", ()), f"superres x{'x'.join(map(str, grid.factor))}"],
     }
-    found, picked = _certified(problem, solved) if certificate else (None, ())
+    found, picked = _certified(problem, solved, method == "prior") if certificate else (None, ())
     if found is not None:
         made["certificate"] = {**found.as_dict(), "slices": list(picked)}
     if image.unit == "HU":
@@ -333,13 +333,13 @@ def _total_variation(weight: float) -> Callable[[Problem, Array], Array]:
     return lambda part, start: np.asarray(run(PDHG(TV(weight)), part, METHODS["tv"], x0=start).x)
 
 
-def _certified(problem: Problem, x: Array) -> tuple[Certificate, tuple[int, ...]]:
+def _certified(problem: Problem, x: Array, learned: bool) -> tuple[Certificate, tuple[int, ...]]:
     """Evidence for slices evenly spread over the volume."""
     from rayfold.recon.evidence import certify
 
     n = len(x)
     picked = np.unique(np.linspace(0, n - 1, min(n, MOST)).round().astype(int)) if n > 1 else np.zeros(1, int)
-    found = certify(problem._replace(y=problem.y[picked]), x[picked], row="row")
+    found = certify(problem._replace(y=problem.y[picked]), x[picked], row="row", learned=learned)
     return found, tuple(int(i) for i in picked)
 
 

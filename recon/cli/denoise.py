@@ -23,6 +23,7 @@ def command(args: argparse.Namespace) -> None:
     names = (output_name(source, "denoise"), *COMMON)
 
     from rayfold.recon.denoising import denoise, noise_of
+    from rayfold.recon.evidence import warn_unfamiliar
     from rayfold.recon.io.results import refuse_existing, require_space, result_folder
     from rayfold.recon.noise_level import NoiseEstimate
     from rayfold.recon.provenance import Stages
@@ -42,6 +43,10 @@ def command(args: argparse.Namespace) -> None:
     with result_folder(target, names=names, force=args.force) as part:
         with stages("denoise"), console.progress("denoise", quiet=args.quiet) as progress:
             made = denoise(image, sigma=noise, strength=args.strength, prior=prior, progress=progress)
+        with stages("familiarity"):
+            warning = warn_unfamiliar(made) if args.strength else None
+        if warning is not None:
+            console.say(f"  warning   {warning}", quiet=args.quiet)
         require_space(part, 2 * made.array.nbytes)
         after = _write(part, given, made, noise, args, source, stages, prior)
     if args.json:
@@ -53,6 +58,7 @@ def command(args: argparse.Namespace) -> None:
                 "unit": image.unit,
                 "noise": noise.as_dict(),
                 "removed": after,
+                "warning": warning,
                 "seconds": {k: round(v, 3) for k, v in stages.seconds.items()},
             }
         )
