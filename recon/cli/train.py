@@ -120,11 +120,6 @@ def _adapt(args: argparse.Namespace) -> None:
     problems: Any = _given(args, chosen["n"], seed)
     loss = "supervised" if args.loss is None and (args.truth or args.protocol) else chosen["loss"]
     prior = FoundationPrior.load(chosen["weights"], device=args.device)
-    held: Any = chosen["held_out"]
-    if args.protocol:  # whole scans are held out where there are many
-        from rayfold.recon.foundation.simulated import parted
-
-        problems, held = parted(problems[0], max(1, round(held * chosen["n"])))
     with console.progress("adapt", quiet=args.quiet) as bar:
         made = adapt(
             prior,
@@ -133,7 +128,7 @@ def _adapt(args: argparse.Namespace) -> None:
             loss=loss,
             steps=args.steps or ADAPT_STEPS,
             rate=args.rate,
-            held_out=held,
+            held_out=chosen["held_out"],
             seed=seed,
             progress=lambda done, total, _: bar(done, total),
         )

@@ -15,12 +15,13 @@ from rayfold.recon.errors import OutputFailure
 from rayfold.recon.foundation import files
 from rayfold.recon.foundation.convert import single, tensors, to_tensor
 from rayfold.recon.foundation.lowrank import MODES, RANK, adaptable, merged
+from rayfold.recon.foundation.measured import Predicted, Unbiased, missed
 from rayfold.recon.foundation.prior import FoundationPrior
 from rayfold.recon.foundation.steps import PhysicsSteps
 from rayfold.recon.problem import Problem, estimate_noise
 from rayfold.recon.train.loop import Plan, Trainer
-from rayfold.recon.train.losses import SURE, Equivariance, Splitting
-from rayfold.recon.train.sample import Sample, Task, misfit
+from rayfold.recon.train.losses import Equivariance, Splitting
+from rayfold.recon.train.sample import Sample, Task
 from rayfold.recon.train.transforms import Transform
 
 Array = Any
@@ -90,6 +91,7 @@ def adapt(
     steps: int = 200,
     rate: float | None = None,
     held_out: float | Sequence[Problem | Sample] = 0.1,
+    split: float = 0.15,
     axis: int = -2,
     batch: int = 4,
     every: int | None = None,
@@ -120,8 +122,12 @@ def adapt(
     rate : float, optional
         Learning rate; by default 1e-2, 1e-3 or 1e-4 for the three modes.
     held_out : float or sequence
-        Part of the positions along `axis` of every scan's data that is never trained on; or scans that are
-        not, judged by the image where the true one is given.
+        Part of the positions along `axis` of every scan's data that is never trained on, or with
+        "supervised" part of the scans where there are several; or scans that are not trained on, judged by
+        the image where the true one is given.
+    split : float
+        Part of the positions that "splitting" leaves out in each step. Small, because the network learns for
+        scans of what is left: with many fewer views than are measured it would learn another task.
     axis : int
         Views of a sinogram, lines or spokes of k-space: counted from the end of the data.
     batch : int
@@ -155,7 +161,7 @@ def adapt(
     device, generator = prior.device, torch.Generator().manual_seed(seed)
     network, schedule = adaptable(prior.network, prior.schedule, mode, seed=seed, rank=rank)
     model = Restoration(network, schedule, prior.precision)
-    splitting, own = Splitting(0.4, axis), None
+    splitting, own = Splitting(split, axis), None
     if callable(problems):
         task: Task = _Moved(problems, device)
         if isinstance(held_out, float):
@@ -166,11 +172,13 @@ def adapt(
             raise ValueError("no scans are given; give at least one")
         if loss == "supervised" and any(sample.truth is None for sample in own):
             raise ValueError("supervised needs a true image with every scan; choose splitting or sure")
+        if isinstance(held_out, float) and loss == "supervised":
+            own, held_out = _some_held(own, held_out)
         if isinstance(held_out, float):
             own, looks = _parted(own, Splitting(held_out, axis), generator)
     if not isinstance(held_out, float):
         kept = [_settled(each, device) for each in held_out]
-        looks = _looks(kept, Splitting(0.2, axis), generator)
+        looks = _looks(kept, splitting, generator)
     if own is not None:
         task = Drawn(own, batch)
     judge = _loss(loss, splitting, prior, own)
@@ -270,13 +278,31 @@ class Drawn:
         problem, truth = self.samples[int(torch.randint(len(self.samples), (), generator=generator))]
         if problem.y.ndim <= len(problem.A.out_shape) or len(problem.y) <= self.batch:
             return Sample(problem, truth)
-        n = len(problem.y)
-        k = torch.randperm(n, generator=generator)[: self.batch].to(problem.y.device)
-        noise: Any = problem.noise
-        sigma = getattr(noise, "sigma", None)
-        if isinstance(sigma, Tensor) and sigma.ndim == problem.y.ndim and len(sigma) == n:
-            noise = replace(noise, sigma=sigma[k])
-        return Sample(problem._replace(y=problem.y[k], noise=noise), None if truth is None else truth[k])
+        k = torch.randperm(len(problem.y), generator=generator)[: self.batch].to(problem.y.device)
+        return some(Sample(problem, truth), k)
+
+
+def some(sample: Sample, which: Any) -> Sample:
+    """Those scans of a batch, by an index or slice of their first axis."""
+    problem, truth = sample
+    noise: Any = problem.noise
+    sigma = getattr(noise, "sigma", None)
+    if getattr(sigma, "ndim", 0) == problem.y.ndim and len(sigma) == len(problem.y):
+        noise = replace(noise, sigma=sigma[which])
+    kept = None if truth is None else truth[which]
+    return Sample(problem._replace(y=problem.y[which], noise=noise), kept)
+
+
+def _some_held(samples: list[Sample], part: float) -> tuple[list[Sample], Any]:
+    """Samples apart from the last scans, a share of all; with a single scan the share is of its data."""
+    if len(samples) > 1:
+        n = min(max(1, round(part * len(samples))), len(samples) - 1)
+        return samples[:-n], samples[-n:]
+    problem = samples[0].problem
+    if problem.y.ndim <= len(problem.A.out_shape) or len(problem.y) < 2:
+        return samples, part
+    n = min(max(1, round(part * len(problem.y))), len(problem.y) - 1)
+    return [some(samples[0], slice(None, -n))], [some(samples[0], slice(-n, None))]
 
 
 Look = Callable[[nn.Module], Tensor]
@@ -302,28 +328,30 @@ def _looks(samples: list[Sample], splitting: Splitting, generator: torch.Generat
             part, held = splitting.split(problem, generator)
             looks.append(_predicts(part, problem, held))
         else:
-            looks.append(lambda model, p=problem, t=truth: relative_error(model(p), t).mean())  # type: ignore[misc]
+            looks.append(lambda model, p=problem, t=truth: relative_error(model(p), t))  # type: ignore[misc]
     if not looks:
         raise ValueError("held_out holds no scans; give some, or the part of the data to hold out")
     return looks
 
 
 def _predicts(part: Problem, whole: Problem, held: Tensor) -> Look:
-    return lambda model: misfit(whole, whole.A(model(part)) - whole.y, where=held)
+    return lambda model: missed(model, part, whole, held)
 
 
 def _look(model: nn.Module, looks: list[Look]) -> float:
+    """Geometric mean over all scans."""
     with torch.no_grad():
-        return float(torch.stack([look(model) for look in looks]).mean())
+        found = torch.cat([look(model).reshape(-1) for look in looks])
+    return float(found.clamp(min=1e-12).log().mean().exp())
 
 
 def _loss(name: str, splitting: Splitting, prior: FoundationPrior, own: list[Sample] | None) -> Any:
     if name == "supervised":
         return Relative()
     if name == "sure":
-        return SURE()
+        return Unbiased()
     if name == "splitting":
-        return splitting
+        return Predicted(splitting)
     if own is None:
         raise ValueError("equivariance needs scans that are given; choose another loss")
     # the second part counts in units of the image, which may be any

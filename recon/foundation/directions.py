@@ -57,7 +57,7 @@ def _inverse(part: LinearOperator) -> LinearOperator | None:
         inner_inverse = _inverse(part.op)
         return None if inner_inverse is None else inner_inverse.over(part.lead)
     if isinstance(part, NUFFT) and part.basis is None:
-        weights = _density(part)
+        weights = sample_areas(part)
         return Composed.of(part.H, Diagonal(part.out_shape, weights))
     if not isinstance(part, XRay):
         return None
@@ -108,7 +108,8 @@ def shading(light: Tensor | None) -> Tensor | None:
 _DENSITIES: dict[tuple[Any, ...], Any] = {}  # by trajectory: they take many transforms
 
 
-def _density(part: NUFFT) -> Any:
+def sample_areas(part: NUFFT) -> Any:
+    """Area of k-space for which each sample of a trajectory stands."""
     trajectory = np.ascontiguousarray(to_numpy(part.trajectory), np.float64)
     key = (hashlib.blake2b(trajectory.tobytes(), digest_size=16).hexdigest(), part.in_shape)
     if key not in _DENSITIES:

@@ -123,19 +123,3 @@ def simulated(protocol: Any, family: str, n: int, seed: int = 0, *, side: int = 
     scale = protocol.scale(truth, clean)
     y = protocol.measure(clean, scale=scale, seed=seed)
     return Sample(Problem(A, y, protocol.noise(scale), "1/mm" if ct else "a.u."), truth)
-
-
-def parted(sample: Sample, n_held: int) -> tuple[Sample, list[Sample]]:
-    """The last `n_held` scans of a batch apart from the others."""
-
-    def cut(part: slice) -> Sample:
-        problem, truth = sample
-        noise: Any = problem.noise
-        sigma: Any = getattr(noise, "sigma", None)
-        if getattr(sigma, "ndim", 0) == problem.y.ndim:
-            noise = type(noise)(sigma[part])
-        return Sample(
-            problem._replace(y=problem.y[part], noise=noise), None if truth is None else truth[part]
-        )
-
-    return cut(slice(None, -n_held)), [cut(slice(-n_held, None))]
