@@ -179,6 +179,8 @@ def details(cases: list[Case]) -> str:
     for case in cases:
         scores = "  ".join(f"{name} {value:.2f}" for name, value in case.scores.items())
         took = f"  ({case.seconds[OURS]:.1f} s)" if OURS in case.seconds else ""
+        if not case.scores:
+            took = "  ".join(f"{value:.2f} {unit}" for unit, value in case.seconds.items())
         lines.append(f"  {case.image:28s} {case.setting:32s} {scores}{took}")
     return "\n".join(lines)
 
