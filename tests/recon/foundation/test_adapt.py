@@ -83,16 +83,26 @@ def test_without_true_images_only_numbers_that_are_trained_change(tiny, loss, sc
             assert torch.equal(made.network.state_dict()[name], value)
 
 
-def test_what_gets_worse_is_not_kept(tiny):
-    """Images that are not the true ones: it ends after a few looks and gives the weights it began with."""
-    wrong = Sample(ct(8, 16), -3 * picture(16))
-    made = adapt(tiny, wrong, mode="full", loss="supervised", steps=9, rate=3e-3, every=1)
+@pytest.mark.parametrize(
+    ("missed", "best"),
+    [([3.0, 3.1, 3.2, 3.3], 0), ([3.0, 2.0, 1.0, 1.0, 1.5, 1.2], 2)],
+    ids=["never", "once"],
+)
+def test_it_ends_when_nothing_gets_better_and_keeps_the_best(tiny, monkeypatch, missed, best):
+    looks, states = iter(missed), []
+
+    def look(model, _):
+        states.append({k: v.clone() for k, v in model.network.state_dict().items()})
+        return next(looks)
+
+    monkeypatch.setattr("rayfold.recon.foundation.adapt._look", look)
+    made = adapt(tiny, ct(8, 16), mode="full", steps=20, every=1)
     record = made.card["adapted"]
-    assert record["best"] == 0
-    assert record["done"] == PATIENCE
-    assert min(record["held_out"][1:]) >= record["held_out"][0]
-    for name, value in tiny.network.state_dict().items():
-        assert torch.equal(made.network.state_dict()[name], value)
+    assert (record["best"], record["done"]) == (best, best + PATIENCE)
+    assert record["held_out"] == missed
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(value, states[best][name])
+        assert torch.equal(states[0][name], tiny.network.state_dict()[name])
 
 
 def test_one_of_many_scans_and_their_truth(tiny):
