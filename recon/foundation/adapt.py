@@ -286,7 +286,7 @@ def some(sample: Sample, which: Any) -> Sample:
     """Those scans of a batch, by an index or slice of their first axis."""
     problem, truth = sample
     noise: Any = problem.noise
-    sigma = getattr(noise, "sigma", None)
+    sigma: Any = getattr(noise, "sigma", None)
     if getattr(sigma, "ndim", 0) == problem.y.ndim and len(sigma) == len(problem.y):
         noise = replace(noise, sigma=sigma[which])
     kept = None if truth is None else truth[which]

@@ -29,10 +29,10 @@ Metric = Callable[[Tensor], Tensor]
 def metric_of(A: LinearOperator) -> Metric:
     """M of an operator, up to a factor: the identity where its adjoint is as good as an inverse."""
     for part in A.parts if isinstance(A, Composed) else (A,):
-        one = part.op if isinstance(part, Bound) else part
+        one = part.base if isinstance(part, Bound) else part
         if isinstance(one, XRay):
             beam: Any = one.beam
-            return RampFilter(one.out_shape, beam.pitch)
+            return RampFilter(beam.shape, beam.pitch)
         if isinstance(one, NUFFT) and one.basis is None:
             areas = torch.as_tensor(sample_areas(one))
             return lambda r: areas.to(r.device, r.real.dtype) * r
@@ -46,7 +46,8 @@ def size(problem: Problem, r: Tensor, metric: Metric, *, other: Tensor | None = 
     left = told * (r if other is None else other)
     power = (left.conj() * metric(told * r)).real.sum(axes)
     whole = (problem.y.conj() * metric(told * problem.y)).real.sum(axes).abs()
-    return power / whole.clamp(min=1e-30)
+    relative: Tensor = power / whole.clamp(min=1e-30)
+    return relative
 
 
 @dataclass(frozen=True)

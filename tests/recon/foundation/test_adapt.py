@@ -12,6 +12,7 @@ from rayfold.recon.foundation import FoundationPrior, Schedule, files  # noqa: E
 from rayfold.recon.foundation.adapt import PATIENCE, Restoration, adapt, save  # noqa: E402
 from rayfold.recon.foundation.convert import single, tensors  # noqa: E402
 from rayfold.recon.foundation.lowrank import MODES, adaptable, merged  # noqa: E402
+from rayfold.recon.foundation.measured import metric_of  # noqa: E402
 from rayfold.recon.foundation.network import build  # noqa: E402
 from rayfold.recon.train.sample import Sample  # noqa: E402
 
@@ -160,3 +161,21 @@ def test_mistakes(tiny, options, message):
         adapt(tiny, ct(8, 16), **options)
     with pytest.raises(ValueError, match="no scans are given"):
         adapt(tiny, [])
+
+
+@pytest.mark.parametrize("detail", [1, 4, 12], ids=["coarse", "middle", "fine"])
+def test_the_norm_of_the_data_is_that_of_the_image(detail):
+    """A ripple of any wavelength counts alike; in plain projections fine ones count less."""
+    problem = single(tensors(ct(90, 48)))
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, 48),) * 2, indexing="ij")
+    inside = torch.exp(-4 * (x**2 + y**2))
+
+    def ratio(n):
+        e = inside * torch.cos(np.pi * n * x + 1)
+        r = problem.A(e)
+        return float((r * metric_of(problem.A)(r)).sum() / (e**2).sum()), float((r**2).sum() / (e**2).sum())
+
+    (fair, plain), (reference, dull) = ratio(detail), ratio(6)
+    assert 0.8 < fair / reference < 1.25
+    if detail == 12:
+        assert plain < 0.7 * dull
