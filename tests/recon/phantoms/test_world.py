@@ -13,7 +13,7 @@ from rayfold.recon.phantoms.fields import normalised, power_law, smooth_map
 from rayfold.recon.phantoms.mr import _through_k_space
 
 CT = Path(__file__).resolve().parents[4] / "shared/data/ct"
-HELD_OUT = {"foam", "text", "random_ellipses"}
+HELD_OUT = {"foam", "text", "random_ellipses", "holes"}
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
