@@ -13,7 +13,7 @@ from rayfold.recon.shipped import DEFAULT
 
 OF_ADAPT = ("truth", "protocol", "phantom", "mode", "loss", "weights", "rate", "n", "held_out")
 OF_TRAINING = ("resume", "start", "minutes")
-DEFAULTS = {"mode": "lora", "loss": "splitting", "weights": DEFAULT, "n": 32, "held_out": 0.1}
+DEFAULTS = {"mode": "lora", "loss": "sure", "weights": DEFAULT, "n": 32, "held_out": 0.1}
 ADAPT_STEPS = 200
 
 
@@ -35,7 +35,7 @@ def add_train(sub: argparse.ArgumentParser) -> None:
     adapt.add_argument("--phantom", metavar="FAMILY", help="synthetic images to simulate scans of")
     adapt.add_argument("--n", type=int, help=f"how many; default {DEFAULTS['n']}")
     adapt.add_argument("--mode", help="gain (below 100 numbers), lora (default) or full")
-    adapt.add_argument("--loss", help="splitting (default), sure, equivariance or supervised")
+    adapt.add_argument("--loss", help="sure (default), splitting, equivariance or supervised")
     adapt.add_argument("--weights", metavar="NAME|FILE", help="to begin with: a size or a file")
     adapt.add_argument("--rate", type=float, metavar="R", help="learning rate; default: what suits the mode")
     adapt.add_argument("--held-out", type=float, metavar="F", help="part of the data to stop by; default 0.1")

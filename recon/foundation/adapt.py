@@ -87,7 +87,7 @@ def adapt(
     problems: Sequence[Problem | Sample] | Problem | Sample | Task,
     *,
     mode: str = "lora",
-    loss: str = "splitting",
+    loss: str = "sure",
     steps: int = 200,
     rate: float | None = None,
     held_out: float | Sequence[Problem | Sample] = 0.1,
@@ -116,7 +116,10 @@ def adapt(
     mode : {"gain", "lora", "full"}
         What is trained, see `adaptable`: below 100 numbers, about a tenth of all, or all.
     loss : {"sure", "splitting", "equivariance", "supervised"}
-        What it is trained by; "supervised" needs true images.
+        What it is trained by; "supervised" needs true images, "sure" a level of the noise that is right.
+        "splitting" learns for scans from which data are missing: where views are few, that is another task,
+        and the image of all data may get worse while held-out data are predicted better
+        (``benchmarks/prior_adapt.py``).
     steps : int
         At most.
     rate : float, optional
