@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from rayfold.recon.foundation import SIZES, FoundationPrior, files, load_prior
+from rayfold.recon.foundation import FoundationPrior, files, load_prior
 from rayfold.recon.foundation.card import check, describe, metrics_of
 from rayfold.recon.phantoms import draw
+from rayfold.recon.shipped import SHIPPED
 
 RESULTS = Path(__file__).parent / "results" / "prior_quality.json"
 MOST = 16e6  # bytes of all packaged weights
@@ -68,7 +69,7 @@ def build_card(name: str, float32: Path | None = None) -> dict[str, Any]:
 
 def publish() -> dict[str, str]:
     """Digests of the packaged weights, written to ``published.json``."""
-    held = sorted(path for size in SIZES if (path := files.HOME / f"{size}.safetensors").exists())
+    held = [files.HOME / f"{size}.safetensors" for size in SHIPPED]
     total = sum(path.stat().st_size for path in held)
     if total > MOST:
         raise SystemExit(
@@ -82,8 +83,7 @@ def publish() -> dict[str, str]:
 def main() -> int:
     """Write the cards and the digests."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    here = [size for size in SIZES if (files.HOME / f"{size}.safetensors").exists()]
-    parser.add_argument("sizes", nargs="*", default=here, help="by default all that are there")
+    parser.add_argument("sizes", nargs="*", default=SHIPPED, help="by default all")
     parser.add_argument("--float32", type=Path, help="weights of one size before they were rounded")
     words = parser.parse_args()
     publish()

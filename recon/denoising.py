@@ -63,7 +63,7 @@ def denoise(
         Scales the noise that the prior is told: 0 changes nothing, bit for bit; below 1 leaves some of the
         noise, above 1 smooths more.
     prior : str or object
-        "base" or "small" for the prior that comes with the package, the path of a weights file, or any object
+        "small" for the prior that comes with the package, the path of a weights file, or any object
         with a method ``denoise(x, sigma)``.
     unit : str, optional
         Of arrays: "HU", "1/mm", "a.u."; by default HU where the values are plainly that.

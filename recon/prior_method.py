@@ -17,7 +17,6 @@ from rayfold.recon.shipped import DEFAULT
 Array = Any
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS = ("float32", "bfloat16")
-STEPS = 4  # data and network in turn, as trained
 AT_ONCE = 2**19  # pixels of all images that are reconstructed together: bounds the memory
 
 
@@ -60,7 +59,7 @@ class Restorer:
         Parameters
         ----------
         prior : str, Path or FoundationPrior, optional
-            "small" or "base" of the package, a ``.safetensors`` file, or an object with `restore`.
+            A name of `rayfold.recon.shipped`, a ``.safetensors`` file, or an object with `restore`.
         strength, steps
             As above.
         precision : {"float32", "bfloat16"}
@@ -88,7 +87,7 @@ class Restorer:
             return cls(loaded, Path(name).name, factor, steps, digest(file_of(name)))
         if not hasattr(name, "restore"):
             raise TypeError(
-                f"prior is {type(name).__name__}; give small, base, a .safetensors file or a FoundationPrior"
+                f"prior is {type(name).__name__}; give a name, a .safetensors file or a FoundationPrior"
             )
         return cls(name, type(name).__name__, factor, steps)
 

@@ -1,6 +1,7 @@
-"""Which weights of the foundation-model prior come with the package."""
+"""Which weights of the foundation-model prior come with the package, and how they are used."""
 
 from __future__ import annotations
 
 SHIPPED = ("small",)
 DEFAULT = "small"  # what is used where no weights are named
+STEPS = 4  # of data and network in turn, as they were trained; known here without loading them

@@ -62,7 +62,7 @@ def add_recon(sub: argparse.ArgumentParser) -> None:
         metavar="W",
         help="weight of the penalty; default: found from the noise. Of prior: factor of the noise, default 1",
     )
-    how.add_argument("--weights", metavar="NAME|FILE", help="of prior: small, base, or a .safetensors file")
+    how.add_argument("--weights", metavar="NAME|FILE", help="of prior: small, or a .safetensors file")
     how.add_argument("--precision", metavar="NAME", help=f"of prior: {one_of(PRECISIONS)}; default float32")
     how.add_argument("--grid", type=int, metavar="N", help="pixels per side; default: the field of view")
     how.add_argument("--spacing", type=float, metavar="MM", help="pixel size; default: bin pitch at the axis")

@@ -9,7 +9,7 @@ from typing import Any
 
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.foundation import files
-from rayfold.recon.foundation.network import SIZES
+from rayfold.recon.shipped import SHIPPED
 from rayfold.recon.train.files import read
 
 FORMAT = "rayfold card 1"
@@ -68,7 +68,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise UnreadableInput(
-            f"there are no weights {path}; give a .safetensors file, or {' or '.join(SIZES)}"
+            f"there are no weights {path}; give a .safetensors file, or {' or '.join(SHIPPED)}"
         )
     tensors, about = read(path)
     if about.get("format") != files.FORMAT:
@@ -131,7 +131,7 @@ def read_card(name: str | Path) -> dict[str, Any]:
     >>> read_card("small")["use"][:14]
     'Research only.'
     """
-    if str(name) not in SIZES:
+    if str(name) not in SHIPPED:
         return describe(name)
     path = files.HOME / f"{name}.json"
     try:

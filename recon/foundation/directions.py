@@ -20,7 +20,7 @@ from rayfold.operators.filters import RampFilter
 from rayfold.operators.geometry import FanBeam, ParallelBeam, Volume
 from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along, inner, ratio
-from rayfold.recon.foundation.bands import from_levels, levels_of, plane
+from rayfold.recon.foundation.bands import levels_of, plane
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.problem import Problem
 from rayfold.recon.trajectories import pipe_menon
@@ -56,16 +56,24 @@ def _inverse(part: LinearOperator) -> LinearOperator | None:
     if isinstance(part, Batched):
         inner_inverse = _inverse(part.op)
         return None if inner_inverse is None else inner_inverse.over(part.lead)
+    weights = data_metric(part)
+    if isinstance(part, XRay) and isinstance(part.beam, ParallelBeam | FanBeam) and len(part.in_shape) == 2:
+        inside = Diagonal(part.in_shape, _covered(part.volume, part.beam))
+        return Composed.of(inside, fbp_operator(part.volume, part.beam)[0])
+    return None if weights is None else Composed.of(part.H, weights)
+
+
+def data_metric(part: LinearOperator) -> LinearOperator | None:
+    """M with ``A.H M A`` about the identity, up to a factor; None where M is the identity.
+
+    The ramp filter for projections, the area of every sample for k-space off the grid.
+    """
+    if isinstance(part, XRay):
+        beam: Any = part.beam
+        return RampFilter(beam.shape, beam.pitch)
     if isinstance(part, NUFFT) and part.basis is None:
-        weights = sample_areas(part)
-        return Composed.of(part.H, Diagonal(part.out_shape, weights))
-    if not isinstance(part, XRay):
-        return None
-    beam: Any = part.beam
-    if isinstance(beam, ParallelBeam | FanBeam) and len(part.in_shape) == 2:
-        inside = Diagonal(part.in_shape, _covered(part.volume, beam))
-        return Composed.of(inside, fbp_operator(part.volume, beam)[0])
-    return Composed.of(part.H, RampFilter(beam.shape, beam.pitch))
+        return Diagonal(part.out_shape, sample_areas(part))
+    return None
 
 
 def _covered(volume: Volume, beam: ParallelBeam | FanBeam) -> Any:
@@ -129,10 +137,11 @@ def heard(problem: Problem, data: Tensor) -> Tensor:
 class DataStep(NamedTuple):
     """Solves ``argmin 1/2 |A z - y|^2_W + 1/2 (z - x)^H T^-1 (z - x)`` in very few steps.
 
-    Every step goes to the minimum along a direction which the approximate inverse gives and which is made
-    conjugate to the one before. It costs one application of the inverse and one of A. The direction is
-    ``F B (y - A z) - (1 - F) (z - x)`` with ``F = H T / (1 + H T)``, H the spectrum of ``A.H W A``
-    (`information`) and B filtered back-projection, or without a closed form ``H^-1 A.H W``.
+    Every step goes to the minimum along a direction that is made conjugate to the one before. It costs one
+    application of an inverse or adjoint and one of A. The direction is ``F B (y - A z) - (1 - F) (z - x)``
+    with ``F = H T / (1 + H T)``, H the spectrum of ``A.H W A`` (`information`) and B the
+    `approximate_inverse`, or ``H^-1 A.H W`` for Cartesian k-space. Other operators, as the binning of pixels,
+    need not be alike everywhere, so that H is no inverse of them: there it is the plain gradient.
 
     Parameters
     ----------
@@ -155,19 +164,33 @@ class DataStep(NamedTuple):
     shading: Tensor | None = None
 
     def solve(self, x: Tensor, residual: Tensor, power: Tensor, wide: Tensor, steps: int) -> Tensor:
-        """From x, where the data lack `residual`; T is `power`, on the grid of `Frequencies` `wide`."""
+        """The minimum, ``(..., *A.in_shape)``, about.
+
+        Parameters
+        ----------
+        x : Tensor, (..., *A.in_shape)
+            Where to begin, and what T is about.
+        residual : Tensor, (..., *A.out_shape)
+            ``y - A x``.
+        power, wide : Tensor
+            T on the grid of the image and on that of `Frequencies`.
+        steps : int
+            Directions.
+        """
         A, grid = self.problem.A, self.grid
         plain = Frequencies(grid.shape, (0,) * len(grid.shape))
         trust = wide * self.known / (1 + wide * self.known)
         z, weight = x, 1 / power
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-        for k in range(steps):
-            if self.back is None:
-                d = self.lit(A.H(self.problem.weigh(residual)))
-                d = self.lit(grid.filter(d, self._believed(d, wide) / (self.known + 1 / wide)))
-            else:
+        for _ in range(steps):
+            if self.back is not None:
                 d = grid.filter(self.lit(self.lit(self.back(heard(self.problem, residual)))), trust, cut=True)
-            if k:
+                d = d - grid.filter(z - x, 1 - trust, cut=True)
+            elif any(grid.margin):  # neither periodic nor with an inverse
+                d = A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight)
+            else:
+                d = self.lit(A.H(self.problem.weigh(residual)))
+                d = self.lit(grid.filter(d, 1 / (self.known + 1 / wide)))
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             Ad, Td = A(d), plain.filter(d, weight)
             if before is not None:
@@ -186,20 +209,6 @@ class DataStep(NamedTuple):
     def promised(self, wide: Tensor) -> Tensor:
         """Levels ``(..., 4)`` of the error after a data step, from those before: of ``1 / (H + 1 / T)``."""
         return levels_of(plane(1 / (self.known + 1 / wide), len(self.grid.full)))
-
-    def _believed(self, d: Tensor, wide: Tensor) -> Tensor:
-        """A factor per frequency, below 1 in octaves where ``A.H W r`` holds more than ``H^2 T + H``.
-
-        What is more is none of the response's doing (the aliases of binned pixels), and dividing by the
-        response would blow it up.
-        """
-        full, n = self.grid.full[-2:], len(self.grid.full)
-        found = torch.fft.fft2(d, norm="ortho").abs() ** 2 / (2 if d.is_complex() else 1)
-        due = self.known**2 * wide + self.known
-        tiny = torch.finfo(due.dtype).tiny
-        share = levels_of(plane(due, n)) / levels_of(plane(found, n)).clamp(min=tiny)
-        gain = from_levels((full[0], full[1]), share.clamp(max=1)).clamp(max=1)
-        return torch.reshape(gain, (*gain.shape[:-2], *(1,) * (n - 2), *gain.shape[-2:]))
 
     def lit(self, x: Tensor) -> Tensor:
         """The image with the shading of the coils taken out once."""

@@ -75,6 +75,20 @@ def probe(task: DataStep, power: Tensor, light: Tensor | None = None) -> tuple[T
 
     With the `brightness` of coils it ends where they hardly see: maps of coils are 0 beside the object, and
     what is there can neither be found nor be missed.
+
+    Parameters
+    ----------
+    task : DataStep
+        Of the problem.
+    power : Tensor, (..., *A.in_shape)
+        Spectral density, in units of the image squared.
+    light : Tensor, (ny, nx), optional
+        Of `brightness`.
+
+    Returns
+    -------
+    image : Tensor, (..., *A.in_shape)
+    data : Tensor, (..., *A.out_shape)
     """
     problem, shape = task.problem, task.problem.A.in_shape
     y = problem.y
@@ -90,10 +104,10 @@ def probe(task: DataStep, power: Tensor, light: Tensor | None = None) -> tuple[T
     image = plain.filter(white(shape, complex_image), power.sqrt()) * _inside(shape, y.device)
     if light is not None:
         image = image * torch.clamp(light / DARK, max=1)
-    noise = white(tuple(y.shape[y.ndim - len(problem.A.out_shape) :]), y.is_complex())
     if getattr(problem.noise, "covariance", None) is not None:
         assert problem.noise is not None
         return image, problem.A(image) + problem.noise.sample(torch.zeros_like(y), SEED)
+    noise = white(tuple(y.shape[y.ndim - len(problem.A.out_shape) :]), y.is_complex())
     strength = problem.whiten(torch.ones_like(y.real if y.is_complex() else y))
     noise = torch.where(strength > 0, noise / torch.where(strength > 0, strength, 1), 0)
     return image, problem.A(image) + noise

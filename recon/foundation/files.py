@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
-from rayfold.recon.foundation.network import SIZES, Network
+from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import Schedule
+from rayfold.recon.shipped import SHIPPED
 from rayfold.recon.train.files import read, write
 
 FORMAT = "rayfold prior 1"
@@ -54,12 +55,12 @@ def load_prior(name: str | Path) -> tuple[Network, Schedule, dict[str, Any]]:
     InconsistentInput
         If it holds something else, or weights of the package are not those that were published.
     """
-    own, path = str(name) in SIZES, file_of(name)
+    own, path = str(name) in SHIPPED, file_of(name)
     if own:
         _verify(path)
     elif not path.exists():
         raise UnreadableInput(
-            f"there are no weights {name!r}; give one of {', '.join(SIZES)}, or a .safetensors file that "
+            f"there are no weights {name!r}; give one of {', '.join(SHIPPED)}, or a .safetensors file that "
             "rayfold train wrote"
         )
     tensors, about = read(path)
@@ -81,7 +82,7 @@ def load_prior(name: str | Path) -> tuple[Network, Schedule, dict[str, Any]]:
 
 def file_of(name: str | Path) -> Path:
     """Where the weights of a size of the package are, or the file itself."""
-    return HOME / f"{name}.safetensors" if str(name) in SIZES else Path(name)
+    return HOME / f"{name}.safetensors" if str(name) in SHIPPED else Path(name)
 
 
 def digest(path: Path) -> str:

@@ -20,10 +20,18 @@ def information(problem: Problem, gram: LinearOperator | None, grid: Frequencies
 
     Where the operator is nearly the same everywhere (projections around an object, samples of k-space) this
     diagonalises it: the inverse variance that the data alone give each frequency of the image, in units of
-    the image to the power -2. It replaces rules for each geometry, as the ramp filter or density weights,
-    and holds for weights, masks and angles as they are. The response is faded out towards the borders of the
-    image, which smooths the spectrum by the width of one frequency. Of Cartesian
-    k-space from several coils only the part near the point is kept: they tell its aliases apart.
+    the image to the power -2, for weights, masks and angles as they are. The response is faded out towards
+    the borders of the image, which smooths the spectrum by the width of one frequency. Of Cartesian k-space
+    from several coils only the part near the point is kept: they tell its aliases apart.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of tensors, with Gaussian noise.
+    gram : LinearOperator, optional
+        Of `gram_of`.
+    grid : Frequencies
+        Of the spectrum.
 
     References
     ----------
@@ -45,12 +53,10 @@ def information(problem: Problem, gram: LinearOperator | None, grid: Frequencies
     point = torch.zeros(shape, dtype=y.dtype if complex_image else real, device=y.device)
     point[tuple(n // 2 for n in shape)] = 1
     response = normal(problem, gram, point)
-    axes, _near = grid.axes, not any(grid.margin) and n_coils(problem.A) > 1
+    axes, near = grid.axes, not any(grid.margin) and n_coils(problem.A) > 1
     for axis, n in zip(axes, shape, strict=True):
         place = (torch.arange(n, device=y.device, dtype=real) - n // 2) / n
-        window = (
-            torch.cos(math.pi * place) ** 2 if any(grid.margin) else torch.exp(-((place / NEAR) ** 2) / 2)
-        )
+        window = torch.exp(-((place / NEAR) ** 2) / 2) if near else torch.cos(math.pi * place) ** 2
         response = response * window.reshape(-1, *(1,) * (-axis - 1))
     pads = [m for margin in reversed(grid.margin) for m in (margin, margin)]
     wide = torch.fft.ifftshift(torch.nn.functional.pad(response, pads), dim=axes)

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rayfold.operators import NUFFT, LinearOperator
+from rayfold.operators import Batched, LinearOperator
 from rayfold.operators.base import Bound, Composed
-from rayfold.operators.filters import RampFilter
-from rayfold.operators.xray import XRay
-from rayfold.recon.foundation.directions import sample_areas
+from rayfold.recon.foundation.directions import data_metric
 from rayfold.recon.problem import Problem
 from rayfold.recon.train.losses import Splitting
 from rayfold.recon.train.sample import Model, Sample, noise_of
@@ -30,12 +27,10 @@ def metric_of(A: LinearOperator) -> Metric:
     """M of an operator, up to a factor: the identity where its adjoint is as good as an inverse."""
     for part in A.parts if isinstance(A, Composed) else (A,):
         one = part.base if isinstance(part, Bound) else part
-        if isinstance(one, XRay):
-            beam: Any = one.beam
-            return RampFilter(beam.shape, beam.pitch)
-        if isinstance(one, NUFFT) and one.basis is None:
-            areas = torch.as_tensor(sample_areas(one))
-            return lambda r: areas.to(r.device, r.real.dtype) * r
+        lead = one.lead if isinstance(one, Batched) else ()
+        found = data_metric(one.op if isinstance(one, Batched) else one)
+        if found is not None:
+            return found.over(lead)
     return lambda r: r
 
 

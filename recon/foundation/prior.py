@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from rayfold.recon.foundation.files import load_prior
 from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
 from rayfold.recon.learned.unrolled import Unrolled
+from rayfold.recon.priors.denoiser import on_host
 from rayfold.recon.priors.prior import Prior
 from rayfold.recon.problem import Problem, estimate_noise
 from rayfold.recon.shipped import DEFAULT
@@ -73,12 +74,12 @@ class FoundationPrior(Prior):
     def load(
         cls, name: str | Path = DEFAULT, *, device: str = "auto", precision: str = "float32"
     ) -> FoundationPrior:
-        """Weights that come with the package, ``small`` or ``base``, or a ``.safetensors`` file.
+        """Weights that come with the package (`rayfold.recon.shipped`), or a ``.safetensors`` file.
 
         Parameters
         ----------
         name : str or Path
-            Size or file.
+            As "small", or a file.
         device : str
             A torch device; "auto" is the GPU where there is one.
         precision : {"float32", "bfloat16"}
@@ -138,7 +139,8 @@ class FoundationPrior(Prior):
         if strength == 0:
             return x
         if is_traced(x):
-            return self._traced(x, sigma, bands, strength)
+            again = partial(self.denoise, bands=bands, strength=strength)
+            return on_host(lambda a, s: again(np.array(a), s), x, sigma)
         level = to_tensor(sigma, self.device) if hasattr(sigma, "shape") else float(sigma)
         return self._through(lambda t: self._denoise(t, level, bands, strength), x)
 
@@ -223,15 +225,6 @@ class FoundationPrior(Prior):
         if levels.shape[-2:] == (1, 1):
             levels = levels[..., 0, 0]
         return apply_network(self.network, x, levels, precision=self.precision)
-
-    def _traced(self, x: Array, sigma: Any, bands: Any, strength: float) -> Array:
-        jax = sys.modules["jax"]
-        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
-
-        def outside(a: Any, s: Any) -> Any:
-            return np.asarray(self.denoise(np.array(a), np.array(s), bands=bands, strength=strength), x.dtype)
-
-        return jax.pure_callback(outside, shape, x, sigma)
 
     def __repr__(self) -> str:
         n = sum(p.numel() for p in self.network.parameters())

@@ -38,23 +38,26 @@ class Schedule(nn.Module):
         self.slope = nn.Parameter(torch.full((BANDS,), 0.5))
 
     def level(self, k: int, levels: Tensor) -> Tensor:
-        """Levels to tell the network in step k, of those that are expected."""
+        """Levels ``(..., 4)`` to tell the network in step k, of those ``(..., 4)`` that are expected."""
         return levels * self.told[min(k, self.n - 1)].exp()
 
     def left(self, k: int, levels: Tensor, signal: Tensor) -> Tensor:
-        """Levels of the error that the network leaves, which is less the stronger the noise."""
-        low = signal * 1e-12
-        against = torch.log(levels.clamp(min=1e-30) / torch.maximum(signal, low).clamp(min=1e-30))
+        """Levels ``(..., 4)`` of the error that the network leaves: a smaller share the stronger the noise.
+
+        `signal` are those of the image, in the same units.
+        """
+        against = torch.log(levels.clamp(min=1e-30) / signal.clamp(min=1e-30))
         share = torch.sigmoid(self.kept[min(k, self.n - 1)] - self.slope * against.clamp(-20, 20))
         return levels * share.clamp(min=0.1)  # no step is trusted with more than 20 dB
 
 
 class State(NamedTuple):
-    """State of `PhysicsSteps`: the image, and what is known of the errors in it.
+    """State of `PhysicsSteps`: the image ``(..., *A.in_shape)``, and what is known of the errors in it.
 
-    `levels` are those of the error of x by octave, `signal` those of the image itself, `change` is what the
-    last data step did, `task` solves data steps, `errors` says what they leave. All but x are in
-    units of `scale`, in which the data are about 1: no unit is too small or too large for the arithmetic.
+    `levels` ``(..., 4)`` are those of the error of x by octave, `signal` those of the image itself, `change`
+    ``(..., *A.in_shape)`` is what the last data step did, `task` solves data steps, `errors` says what they
+    leave. All but x are in units of `scale`, in which the data are about 1: no unit is too small or too
+    large for the arithmetic.
     """
 
     x: Tensor
@@ -71,8 +74,8 @@ class State(NamedTuple):
 class PhysicsSteps:
     """A solver whose step is data, then network: to be run for a few steps, by `Unrolled`.
 
-    The data step is ``argmin 1/2 |A z - y|^2_W + 1/2 (z - x)^H T^-1 (z - x)`` by conjugate gradients,
-    preconditioned by `information`; T is the spectrum of the error that the network is expected to leave.
+    The data step is ``argmin 1/2 |A z - y|^2_W + 1/2 (z - x)^H T^-1 (z - x)`` by conjugate
+    directions (`DataStep`); T is the spectrum of the error that the network is expected to leave.
     What then remains is about ``1 / (information + 1 / T)`` per frequency, and its mean over each octave is
     the level that the network is told next. Both follow from the operator and the noise alone, in the units
     of the image.

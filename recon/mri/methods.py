@@ -15,9 +15,10 @@ from rayfold.recon.mri.combine import combine_mvue
 from rayfold.recon.mri.grid import crop
 from rayfold.recon.mri.model import Model, entry, without_maps
 from rayfold.recon.mri.prepare import cut_readout, remove_ghost, whiten
-from rayfold.recon.prior_method import STEPS, Precision, Restorer
+from rayfold.recon.prior_method import Precision, Restorer
 from rayfold.recon.problem import Problem
 from rayfold.recon.series import Series
+from rayfold.recon.shipped import STEPS
 from rayfold.recon.strength import noise_force
 
 Array = Any
@@ -149,7 +150,7 @@ def reconstruct_kspace(
         Weight of the penalty of "wavelet" and "tv"; by default from the noise, and noted. Of "prior": factor
         of the noise that it is told, 1 by default; less keeps more of the noise and of faint detail.
     prior : str, Path or FoundationPrior, optional
-        Weights of "prior": "small" or "base" of the package, or a file that ``rayfold train`` wrote.
+        Weights of "prior": "small" of the package, or a file that ``rayfold train`` wrote.
     precision : {"float32", "bfloat16"}
         Of the prior's convolutions; bfloat16 is faster where the processor knows it.
     device : str

@@ -123,7 +123,7 @@ def from_numpy(denoise: Denoise) -> Denoise:
     """
 
     def anywhere(x: Array, sigma: Any) -> Array:
-        return _on_host(lambda a, s: np.asarray(denoise(a, s)), x, sigma)
+        return on_host(lambda a, s: np.asarray(denoise(a, s)), x, sigma)
 
     return anywhere
 
@@ -161,7 +161,7 @@ def from_torch(module: Any, *, scale: float = 1.0, ndim: int = 2) -> Denoise:
     def denoise(x: Array, sigma: Any) -> Array:
         if library(type(x)) == "torch":
             return on_tensors(x, sigma)
-        return _on_host(lambda a, s: _without_graph(on_tensors, module, a, s), x, sigma)
+        return on_host(lambda a, s: _without_graph(on_tensors, module, a, s), x, sigma)
 
     return denoise
 
@@ -190,7 +190,7 @@ def _without_graph(on_tensors: Denoise, module: Any, x: Any, sigma: Any) -> Any:
         return on_tensors(given, level).cpu().numpy()
 
 
-def _on_host(denoise: Denoise, x: Array, sigma: Any) -> Array:
+def on_host(denoise: Denoise, x: Array, sigma: Any) -> Array:
     """Run a function of NumPy arrays on an array of any library, under ``jax.jit`` too."""
     if is_traced(x) or is_traced(sigma):
         jax = sys.modules["jax"]

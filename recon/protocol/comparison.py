@@ -144,7 +144,7 @@ def compare(
         CT: also measure MTF50 of a 500 HU disc and the detectability d' of eight 10 HU discs in a cylinder of
         water, on n x n pixels of two thirds of the finest bin at the axis; two more images per seed.
     prior : str
-        Of the method "prior": "base", "small", or a file of weights.
+        Of the method "prior": "small", or a file of weights.
     iterations : int, optional
         Of iterative methods, instead of their own.
     progress : callable, optional

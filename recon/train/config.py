@@ -81,7 +81,7 @@ class Config:
     stage: str = "denoise"
     alone: int = 0
     start: str = ""
-    unrolled: int = 6
+    unrolled: int = 4
     steps: int = 10000
     rate: float = 1e-3
     warmup: int = 50

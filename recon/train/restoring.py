@@ -16,7 +16,6 @@ from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
 from rayfold.recon.problem import Problem
 from rayfold.recon.protocol.random import random_ct, random_mri
-from rayfold.recon.train.noisy import Denoised, Noising, Noisy
 from rayfold.recon.train.pool import Pool
 from rayfold.recon.train.sample import Sample, seed_of
 
@@ -129,7 +128,7 @@ class Restoring:
         return Problem(A, noise.sample(clean, seed_of(generator)), noise), truth
 
 
-class Restorer(nn.Module):
+class EveryStep(nn.Module):
     """Network and schedule as one module to train; gives the image after every step.
 
     Parameters
@@ -156,37 +155,6 @@ class Restorer(nn.Module):
             state = steps.step(problem, state)
             images.append(state.x)
         return images
-
-
-class Mixed(NamedTuple):
-    """Samples of both stages, for a step that trains the denoiser and the reconstruction."""
-
-    noisy: Noisy
-    scanned: Scanned
-
-
-@dataclass(eq=False)
-class Mixing:
-    """Draws a `Mixed`: what the network learns of scans must not cost what it knows of noise.
-
-    Parameters
-    ----------
-    noising : Noising
-        Stage one.
-    restoring : Restoring
-        Stage two.
-    """
-
-    noising: Noising
-    restoring: Restoring
-
-    def seek(self, draws: int) -> None:
-        """Passed on to both."""
-        self.noising.seek(draws)
-        self.restoring.seek(draws)
-
-    def __call__(self, generator: torch.Generator) -> Mixed:
-        return Mixed(self.noising(generator), self.restoring(generator))
 
 
 @dataclass(frozen=True)
@@ -219,28 +187,6 @@ class Restored:
             weight = 1.0 if k == len(images) - 1 else float(share[k])
             total = total + weight * 0.5 * (torch.log(error + self.floor**2) * shown).sum() / shown.sum()
         return total / (1 + (self.early if len(images) > 1 else 0))
-
-
-@dataclass(frozen=True)
-class MixedLoss:
-    """Sum of `Denoised` and `Restored`.
-
-    Parameters
-    ----------
-    denoised, restored : Denoised, Restored
-        The losses of both stages.
-    share : float
-        Weight of the denoiser.
-    """
-
-    denoised: Denoised
-    restored: Restored
-    share: float = 0.5
-
-    def __call__(self, model: Restorer, sample: Mixed, generator: torch.Generator) -> Tensor:
-        """The loss, in nepers."""
-        first = self.denoised(model.network, sample.noisy, generator)
-        return self.share * first + self.restored(model, sample.scanned, generator)
 
 
 def _round(n: int) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from rayfold.recon import phantoms
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
 from rayfold.recon.foundation.files import digest, file_of, load_prior, save_prior
-from rayfold.recon.foundation.network import SIZES, Network, build
+from rayfold.recon.foundation.network import Network, build
 from rayfold.recon.foundation.steps import Schedule
 from rayfold.recon.io.atomic import atomic_file
+from rayfold.recon.shipped import SHIPPED
 from rayfold.recon.train.config import Config, read_config
 from rayfold.recon.train.loop import Trainer
 from rayfold.recon.train.noisy import Noising
@@ -29,7 +30,7 @@ from rayfold.recon.train.record import (
     read_losses,
     write_losses,
 )
-from rayfold.recon.train.restoring import Restorer, Restoring
+from rayfold.recon.train.restoring import EveryStep, Restoring
 from rayfold.recon.train.stages import Ahead, Judged, Stages, StopRequest
 
 CONFIG, TRAINING, WEIGHTS = "config.toml", "training.safetensors", "weights.safetensors"
@@ -86,7 +87,7 @@ def train(
     config = _settled(config, folder, resume=resume)
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     begin = replace(config, start="") if resume else config  # what is loaded then replaces all
-    model = Restorer(*_start(begin), config.precision).to(where)
+    model = EveryStep(*_start(begin), config.precision).to(where)
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     task = Ahead(_stages(config), config.workers, where)
     loss = Judged(config.share, config.precision)
@@ -209,7 +210,7 @@ def _weights(path: Path, config: Config, trainer: Trainer, rows: list[Row], devi
             {k.removeprefix(f"{name}."): v.cpu() for k, v in held.items() if k.startswith(f"{name}.")}
         )
     # a path says nothing to others and may name a person: the digest does
-    named = config.start in SIZES or not config.start
+    named = config.start in SHIPPED or not config.start
     settings = {k: v for k, v in asdict(config).items() if k != "start" or named}
     about = provenance(configuration=settings, seeds={"samples": config.seed, "images": config.images.seed})
     card: dict[str, Any] = {

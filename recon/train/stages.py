@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rayfold.recon.foundation.convert import tensors
 from rayfold.recon.train.noisy import Denoised, Noising, Noisy
-from rayfold.recon.train.restoring import Restored, Restorer, Restoring, Scanned
+from rayfold.recon.train.restoring import EveryStep, Restored, Restoring, Scanned
 
 DB = 20 / math.log(10)  # of a loss in nepers
 
@@ -145,7 +145,7 @@ class Judged:
     floor: float = 0.03
     parts: dict[str, float] = field(default_factory=dict)
 
-    def __call__(self, model: Restorer, sample: Both, generator: torch.Generator) -> Tensor:
+    def __call__(self, model: EveryStep, sample: Both, generator: torch.Generator) -> Tensor:
         """The loss, in nepers."""
         self.parts = {}
         total: Any = 0

@@ -11,14 +11,30 @@ import pytest
 import torch
 from tests.recon.foundation.scans import SIDE, ct, low_dose, mri, picture
 
-from rayfold.operators import Gaussian, Identity, LinearOperator, ParallelBeam, Volume, XRay
+from rayfold.operators import (
+    FFT,
+    Blur,
+    CartesianMask,
+    CoilSensitivities,
+    Downsample,
+    Gaussian,
+    Identity,
+    KSpaceCrop,
+    LinearOperator,
+    ParallelBeam,
+    Volume,
+    XRay,
+)
 from rayfold.recon import Problem
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.foundation import FoundationPrior, Schedule, files, load_prior, save_prior
+from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.foundation.information import information
 from rayfold.recon.phantoms import draw
 from rayfold.recon.priors import PlugAndPlay
 from rayfold.recon.problem import estimate_noise
-from rayfold.recon.solvers import run
+from rayfold.recon.shipped import DEFAULT, STEPS
+from rayfold.recon.solvers import CGLS, run
 
 
 def apart(a, b):
@@ -306,6 +322,50 @@ def test_correlated_coils(small):
     assert apart(found, by_hand) < 0.02
 
 
+OPERATORS = {
+    "identity": lambda n: Identity((n, n)),
+    "blur": lambda n: Blur((n, n), 1.2),
+    "binning": lambda n: Downsample((n, n), 2),
+    "binned blur": lambda n: Downsample((n, n), 2) @ Blur((n, n), 1.0),
+    "crop": lambda n: KSpaceCrop((n, n), n // 2, field="real"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma"),
+    [(name, s) for name in OPERATORS for s in (1e-5, 5e-3) if (name, s) != ("identity", 1e-5)],
+)
+def test_operators_of_other_kinds(small, name, sigma):
+    """Neither rays nor samples of k-space: better than the conjugate gradients that the first image takes."""
+    truth = draw((48, 48), 3, family="ct_body").astype(np.float32)
+    A = OPERATORS[name](48)
+    problem = Problem(A, Gaussian(sigma).sample(A(truth), 0), Gaussian(sigma))
+    found, plain = (np.square(x - truth).mean() for x in (small.restore(problem), run(CGLS(), problem, 3).x))
+    assert found < 0.5 * plain
+
+
+def test_the_spectrum_of_a_mask_of_one_coil_is_the_mask():
+    """Smoothed by one frequency, and no more; of several coils it is smooth."""
+    mask = np.zeros((32, 32), np.float32)
+    mask[::8] = 1
+    maps = np.stack([np.full((32, 32), 0.5), np.linspace(0.2, 1, 32)[:, None] * np.ones(32)])
+    A = CartesianMask((32, 32), mask) @ FFT((32, 32))
+    y = torch.zeros(32, 32, dtype=torch.complex64)
+    grid = Frequencies((32, 32), (0, 0))
+    one = information(Problem(A, y, Gaussian(1.0)), None, grid)
+    lines = torch.fft.fftshift(one, dim=(-2, -1)).mean(-1)
+    assert lines[4] < 1e-4 * lines[8] and 0.4 < lines[8] < 0.6
+    coils = A @ CoilSensitivities(maps.astype(np.complex64))
+    several = information(Problem(coils, torch.stack([y, y]), Gaussian(1.0)), None, grid).mean(-1)
+    assert several.min() > 0.5 * several.max()
+
+
+def test_what_is_shipped():
+    assert FoundationPrior.load(DEFAULT, device="cpu").schedule.n == STEPS
+    with pytest.raises(UnreadableInput, match="give one of small"):
+        FoundationPrior.load("base")
+
+
 def test_noise_that_is_not_stated_is_estimated(small):
     problem = ct(side=32, views=60)._replace(noise=None)
     told = small.restore(problem._replace(noise=estimate_noise(problem)))
@@ -364,7 +424,7 @@ def test_weights_that_were_changed_are_refused(installation):
 def test_files_that_are_no_prior(tmp_path):
     from rayfold.recon.train.files import write
 
-    with pytest.raises(UnreadableInput, match="there are no weights 'huge'; give one of small, base"):
+    with pytest.raises(UnreadableInput, match="there are no weights 'huge'; give one of small, or"):
         FoundationPrior.load("huge")
     junk = tmp_path / "junk.safetensors"
     junk.write_bytes(b"nothing of the kind")
