@@ -103,3 +103,14 @@ def plane(spectrum: Tensor, ndim: int) -> Tensor:
     """The spectrum of the slices of images of `ndim` axes: its mean over the frequencies across them."""
     across = tuple(range(-ndim, -2))
     return spectrum.mean(across) if across else spectrum
+
+
+def spectrum_of(shape: tuple[int, ...], levels: Tensor) -> Tensor:
+    """Spectral density of an error of these levels ``(..., 4)``, the same in all directions across slices.
+
+    Returns
+    -------
+    Tensor, (..., 1, ny, nx) for a `shape` (nz, ny, nx), (..., ny, nx) for (ny, nx)
+    """
+    flat = from_levels((shape[-2], shape[-1]), levels) ** 2
+    return torch.reshape(flat, (*levels.shape[:-1], *(1,) * (len(shape) - 2), *flat.shape[-2:]))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rayfold.operators.dispatch import library, namespace
+from rayfold.operators.dispatch import dtype_name, library, namespace
 from rayfold.recon.problem import Problem
 
 Array = Any
@@ -31,8 +31,10 @@ def to_tensor(value: Array, device: torch.device | None = None) -> Tensor:
 
 
 def like(tensor: Tensor, x: Array) -> Array:
-    """A tensor as an array of the library of `x`, on its device and in its precision."""
+    """A tensor as an array of the library of `x`, on its device, and in double precision if `x` is."""
     name = library(type(x))
+    if dtype_name(x) in ("float64", "complex128"):
+        tensor = tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
     if name == "torch":
         return tensor.to(x.device)
     if name == "numpy":

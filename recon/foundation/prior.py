@@ -179,14 +179,12 @@ class FoundationPrior(Prior):
         problem.check()
         if problem.noise is None:
             problem = problem._replace(noise=estimate_noise(problem))
-        own = tensors(problem, self.device)
-        wide = own.y.dtype in (torch.float64, torch.complex128)
-        own = single(own) if wide else own
+        own = single(tensors(problem, self.device))
         steps = Unrolled(self.steps(strength), self.schedule.n if n is None else n)
         graph = own.y.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
             x: Tensor = steps(own)
-        return like(x.to(_double(x.dtype)) if wide else x, problem.y)
+        return like(x, problem.y)
 
     def steps(self, strength: float = 1.0) -> PhysicsSteps:
         """The solver behind `restore`, for `Unrolled` and `run`."""
@@ -230,7 +228,3 @@ class FoundationPrior(Prior):
         n = sum(p.numel() for p in self.network.parameters())
         size = f"{n / 1e6:.1f} M parameters, {self.schedule.n} steps"
         return f"FoundationPrior({size}, {self.device}, {self.precision})"
-
-
-def _double(kind: torch.dtype) -> torch.dtype:
-    return torch.complex128 if kind.is_complex else torch.float64

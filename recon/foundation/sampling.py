@@ -11,7 +11,7 @@ from torch import Tensor
 from rayfold.operators.dispatch import namespace
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.foundation.apply import apply_network
-from rayfold.recon.foundation.bands import from_levels
+from rayfold.recon.foundation.bands import spectrum_of
 from rayfold.recon.foundation.convert import like, single, tensors
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.foundation.prior import FoundationPrior
@@ -104,9 +104,7 @@ def sample(
     problem.check()
     if problem.noise is None:
         problem = problem._replace(noise=estimate_noise(problem))
-    own = tensors(problem, prior.device)
-    wide = own.y.dtype in (torch.float64, torch.complex128)
-    own = single(own) if wide else own
+    own = single(tensors(problem, prior.device))
     solver = prior.steps(strength)
     with torch.no_grad():
         state = first = solver.init(own)
@@ -119,8 +117,6 @@ def sample(
             which = range(begin, min(begin + few, n))
             parts.append(_chain(solver, state, levels, [np.random.default_rng((seed, i)) for i in which]))
         drawn = torch.cat(parts)
-    if wide:
-        drawn = drawn.to(torch.complex128 if drawn.is_complex() else torch.float64)
     return like(drawn, problem.y)
 
 
@@ -170,7 +166,7 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
         z = apply_network(solver.network, x, told, precision=solver.precision)
         k = round(t / max(len(levels) - 1, 1) * last)
         left = solver.schedule.left(k, now, state.signal)
-        power, wide = (_spectrum(size, left) for size in (A.in_shape, task.grid.full))
+        power, wide = (spectrum_of(size, left) for size in (A.in_shape, task.grid.full))
         z = task.solve(z, y - A(z), power, wide, INNER)
         if t + 1 < len(levels):
             then = levels[t + 1]
@@ -193,10 +189,4 @@ def _noise(solver: PhysicsSteps, state: State, levels: Tensor, streams: list[Any
 
 def _shaped(x: Tensor, shape: tuple[int, ...], gains: Tensor) -> Tensor:
     """Images ``(..., *shape)`` with a gain ``(..., 4)`` for every octave."""
-    return Frequencies(shape, (0,) * len(shape)).filter(x, _spectrum(shape, gains).sqrt())
-
-
-def _spectrum(shape: tuple[int, ...], levels: Tensor) -> Tensor:
-    """Power by frequency of an error of these levels, the same in all directions across slices."""
-    flat = from_levels((shape[-2], shape[-1]), levels) ** 2
-    return flat.reshape(*levels.shape[:-1], *(1,) * (len(shape) - 2), *flat.shape[-2:])
+    return Frequencies(shape, (0,) * len(shape)).filter(x, spectrum_of(shape, gains).sqrt())

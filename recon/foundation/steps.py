@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rayfold.operators.noise import Gaussian
 from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
-from rayfold.recon.foundation.bands import BANDS, from_levels, levels_of, plane
+from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
 from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
 from rayfold.recon.foundation.errors import Errors, probe
 from rayfold.recon.foundation.frequencies import Frequencies
@@ -140,7 +140,7 @@ class PhysicsSteps:
         task, levels, change = state.task, state.levels, None
         x = before = state.x / state.scale
         if state.k:
-            power, wide = (self._power(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
+            power, wide = (spectrum_of(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
             x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
             change = x - before
             levels = state.errors.expected(task.promised(wide), levels)
@@ -153,12 +153,6 @@ class PhysicsSteps:
             levels=self.schedule.left(state.k, levels, state.signal),
             change=change,
         )
-
-    @staticmethod
-    def _power(shape: tuple[int, ...], levels: Tensor) -> Tensor:
-        """Spectrum of an error of these levels, the same in all directions across slices."""
-        flat = from_levels((shape[-2], shape[-1]), levels) ** 2
-        return flat.reshape(*levels.shape[:-1], *(1,) * (len(shape) - 2), *flat.shape[-2:])
 
     @staticmethod
     def _signal(task: DataStep) -> Tensor:
