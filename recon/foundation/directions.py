@@ -22,6 +22,7 @@ from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along, inner, ratio
 from rayfold.recon.foundation.bands import levels_of, plane
 from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.foundation.lines import Lines
 from rayfold.recon.problem import Problem
 from rayfold.recon.trajectories import pipe_menon
 
@@ -140,8 +141,9 @@ class DataStep(NamedTuple):
     Every step goes to the minimum along a direction that is made conjugate to the one before. It costs one
     application of an inverse or adjoint and one of A. The direction is ``F B (y - A z) - (1 - F) (z - x)``
     with ``F = H T / (1 + H T)``, H the spectrum of ``A.H W A`` (`information`) and B the
-    `approximate_inverse`, or ``H^-1 A.H W`` for Cartesian k-space. Other operators, as the binning of pixels,
-    need not be alike everywhere, so that H is no inverse of them: there it is the plain gradient.
+    `approximate_inverse`, or ``H^-1 A.H W`` for Cartesian k-space. With `lines` it is the gradient through
+    the inverse of all that the coils mix. Other operators, as the binning of pixels, need not be alike
+    everywhere, so that H is no inverse of them: there it is the plain gradient.
 
     Parameters
     ----------
@@ -155,6 +157,8 @@ class DataStep(NamedTuple):
         B; None for the spectrum's own inverse.
     shading : Tensor, (ny, nx), optional
         Of `shading`: the response is ``shading^(1/2) H shading^(1/2)``.
+    lines : Lines, optional
+        Of SENSE with whole lines of k-space.
     """
 
     problem: Problem
@@ -162,6 +166,7 @@ class DataStep(NamedTuple):
     known: Tensor
     back: Callable[[Tensor], Tensor] | None
     shading: Tensor | None = None
+    lines: Lines | None = None
 
     def solve(self, x: Tensor, residual: Tensor, power: Tensor, wide: Tensor, steps: int) -> Tensor:
         """The minimum, ``(..., *A.in_shape)``, about.
@@ -182,8 +187,11 @@ class DataStep(NamedTuple):
         trust = wide * self.known / (1 + wide * self.known)
         z, weight = x, 1 / power
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        mixed = None if self.lines is None else self.lines.solver(weight)
         for _ in range(steps):
-            if self.back is not None:
+            if mixed is not None:
+                d = mixed(A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight))
+            elif self.back is not None:
                 d = grid.filter(self.lit(self.lit(self.back(heard(self.problem, residual)))), trust, cut=True)
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             elif any(grid.margin):  # neither periodic nor with an inverse

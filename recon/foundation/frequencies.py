@@ -101,9 +101,15 @@ def _mirror(n: int, m: int) -> Tensor:
     return matrix
 
 
+def contains(A: LinearOperator, *kinds: type[LinearOperator]) -> bool:
+    """Whether an operator is, or is made of, one of these kinds."""
+    parts = (A.base,) if isinstance(A, Bound) else getattr(A, "parts", ())
+    return isinstance(A, kinds) or any(contains(part, *kinds) for part in parts)
+
+
 def periodic(A: LinearOperator) -> bool:
     """Whether images leave on one side and come back on the other, as for a discrete Fourier transform."""
-    return isinstance(A, FFT | KSpaceCrop) or any(periodic(part) for part in getattr(A, "parts", ()))
+    return contains(A, FFT, KSpaceCrop)
 
 
 def n_coils(A: LinearOperator) -> int:

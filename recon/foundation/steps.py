@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from rayfold.operators.noise import Gaussian
+from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
 from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
 from rayfold.recon.foundation.errors import Errors, probe
-from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.foundation.frequencies import Frequencies, contains
 from rayfold.recon.foundation.information import image_spectrum, information
+from rayfold.recon.foundation.lines import Lines
 from rayfold.recon.foundation.network import Network
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
@@ -113,12 +115,12 @@ class PhysicsSteps:
         """Wiener estimate for images of typical spectrum, or the data step from `x0`."""
         problem = problem.quadratic()
         problem = problem._replace(y=heard(problem, problem.y))
-        problem, scale = _normalised(problem)
+        problem, scale = _normalised(_with_pixels(problem))
         A = problem.A
         grid, back = Frequencies.of(A), approximate_inverse(A)
         known = information(problem, gram_of(problem), grid)
         light = brightness(A, problem.y)
-        task = DataStep(problem, grid, known, back, shading(light))
+        task = DataStep(problem, grid, known, back, shading(light), Lines.of(problem))
         signal = self._signal(task)
         own = image_spectrum(A.in_shape, known.device), image_spectrum(grid.full, known.device)
         power, wide = (along(A.in_shape, signal**2) * each for each in own)
@@ -175,6 +177,25 @@ class PhysicsSteps:
         power = torch.maximum(power - noise, 0.05 * power) / scale.clamp(min=tiny)
         least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
         return torch.maximum(power, least).sqrt()
+
+
+PIXELS = 1e-3  # of the mean projection: what a grid of pixels leaves of the rays through a real object
+
+
+def _with_pixels(problem: Problem) -> Problem:
+    """With noise for what no image of pixels explains, if data are projections.
+
+    Rays meet edges within pixels: measured on CT slices that were projected on a grid twice as fine, the
+    projections of their pixels differ by 0.2 % of the mean in root mean square, and by 0.04 % in the middle.
+    Data that are told to be more exact than that would be fitted to errors.
+    """
+    noise = problem.noise
+    if not isinstance(noise, Gaussian) or noise.sigma is None or not contains(problem.A, XRay):
+        return problem
+    axes = tuple(range(-len(problem.A.out_shape), 0))
+    own = PIXELS * problem.y.abs().mean(axes, keepdim=True)
+    sigma = torch.as_tensor(noise.sigma, dtype=own.dtype, device=own.device)
+    return problem._replace(noise=replace(noise, sigma=torch.hypot(sigma, own)))
 
 
 def _normalised(problem: Problem) -> tuple[Problem, Tensor]:

@@ -17,10 +17,10 @@ Generator = np.random.Generator
 def random_ct(rng: Generator, volume: Volume) -> CTProtocol:
     """A CT protocol whose rays see all of a volume: sparse, limited, or with few photons.
 
-    60 % of them have 20 to 180 views over a full range, 20 % as many over 90 to 180 degrees (parallel) or 90
+    60 % of them have 20 to 180 views over a full range, 20 % as many over 30 to 180 degrees (parallel) or 30
     to 300 degrees (fan), 20 % 360 to 1000 views; all numbers of views are log-uniform. Half of the beams are
     parallel, the others fans. Noise: photons 1e3 to 1e5 (always with 360 views or more, and half of the
-    others, a third of these with electronic noise), or Gaussian of 0.1 to 3 % of the mean datum, all
+    others, a third of these with electronic noise), or Gaussian of 0.03 to 3 % of the mean datum, all
     log-uniform.
 
     Parameters
@@ -47,7 +47,7 @@ def random_ct(rng: Generator, volume: Volume) -> CTProtocol:
     parallel = geometry == "parallel"
     views = _log_whole(rng, 360, 1000) if kind == "dense" else _log_whole(rng, 20, 180)
     full = (180.0, 360.0)[int(rng.random() < 0.3)] if parallel else 360.0
-    span = rng.uniform(90.0, 180.0 if parallel else 300.0) if kind == "limited" else full
+    span = rng.uniform(30.0, 180.0 if parallel else 300.0) if kind == "limited" else full
     changes: dict[str, Any] = {
         "geometry": geometry,
         "views": views,
@@ -60,7 +60,7 @@ def random_ct(rng: Generator, volume: Volume) -> CTProtocol:
         noisy = rng.random() < 1 / 3
         changes |= {"photons": photons, "electronic": _log(rng, 1, 10) if noisy else 0.0}
     else:
-        changes |= {"noise_percent": _log(rng, 0.1, 3)}
+        changes |= {"noise_percent": _log(rng, 0.03, 3)}
     return CTProtocol(**changes | _detector(rng, volume, geometry))
 
 
@@ -89,7 +89,7 @@ def random_mri(rng: Generator, volume: Volume) -> MRIProtocol:
     R is log-uniform from 2 to 10 and at most what the coils and the pattern can bear: equispaced lines stop
     at R = 4, and with one coil at 2. A quarter each: equispaced lines, random or Gaussian lines, Poisson
     discs, and trajectories (spokes, golden-angle spokes, spirals). One coil in 30 %, else 4, 8, 12 or 16;
-    noise: snr 10 to 300, log-uniform.
+    noise: snr 10 to 3000, log-uniform.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def random_mri(rng: Generator, volume: Volume) -> MRIProtocol:
         matrix=(ny, nx),
         field_of_view_mm=(volume.extent[0], volume.extent[1]),
         coils=coils,
-        snr=_log(rng, 10, 300),
+        snr=_log(rng, 10, 3000),
     )
 
 

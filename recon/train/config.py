@@ -28,6 +28,7 @@ class Images:
     hold: int = 3
     seed: int = 0
     complex_part: float = 0.4
+    grain: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _check(part: Any, section: str) -> None:
             raise ValueError(
                 f"{place} is {value!r}; it must be {'positive' if each.name in POSITIVE else '0 or more'}"
             )
-        if each.name == "complex_part" and value > 1:
+        if each.name in ("complex_part", "grain") and value > 1:
             raise ValueError(f"{place} is {value!r}; it must be at most 1, for all images")
         if each.name == "side" and value < 16:
             raise ValueError(f"{place} is {value!r}; images have 16 pixels or more")

@@ -24,13 +24,13 @@ def test_ct_covers_what_it_says():
     assert views.min() >= 20 and views.max() <= 1000 and not ((views > 180) & (views < 360)).any()
     assert 0.1 < np.mean(views >= 360) < 0.3
     spans = np.array([p.span_deg for p in many])
-    assert spans.min() >= 90 and spans.max() == 360 and 0.1 < np.mean((spans != 180) & (spans != 360)) < 0.3
+    assert spans.min() >= 30 and spans.max() == 360 and 0.1 < np.mean((spans != 180) & (spans != 360)) < 0.3
     kinds = [p.geometry for p in many]
     assert all(kinds.count(kind) > 60 for kind in ("parallel", "fan", "curved-fan"))
     photons = np.array([p.photons for p in many if p.photons is not None])
     assert photons.min() >= 1e3 and photons.max() <= 1e5 and len(photons) > 150
     percent = np.array([p.noise_percent for p in many if p.noise_percent is not None])
-    assert percent.min() >= 0.1 and percent.max() <= 3 and len(percent) > 100
+    assert percent.min() >= 0.03 and percent.max() <= 3 and len(percent) > 100
     reach = np.hypot(*GRID.extent) / 2
     assert all(p.beam.half_width >= reach * (1 - 1e-9) for p in many)
 
@@ -43,7 +43,7 @@ def test_mri_covers_what_it_says():
     assert {p.coils for p in many} == {1, 4, 8, 12, 16}
     rates = np.array([p.mask.size / p.mask.sum() for p in many if p.cartesian])
     assert rates.min() > 1.2 and 6 < rates.max() <= 10.1
-    assert all(10 <= p.snr <= 300 for p in many)
+    assert all(10 <= p.snr <= 3000 for p in many)
 
 
 @pytest.mark.parametrize("draw", [random_ct, random_mri])
