@@ -31,7 +31,9 @@ def add_train(sub: argparse.ArgumentParser) -> None:
     adapt = sub.add_argument_group("adaptation")
     adapt.add_argument("--adapt", action="store_true", help="train the prior further on your own scans")
     adapt.add_argument("--truth", nargs="+", metavar="IMAGE", help="true images, one for each scan")
-    adapt.add_argument("--protocol", metavar="TOML", help="simulate scans by a protocol instead")
+    adapt.add_argument(
+        "--protocol", nargs="+", metavar="TOML", help="simulate scans by these protocols instead"
+    )
     adapt.add_argument("--phantom", metavar="FAMILY", help="synthetic images to simulate scans of")
     adapt.add_argument("--n", type=int, help=f"how many; default {DEFAULTS['n']}")
     adapt.add_argument("--mode", help="gain (below 100 numbers), lora (default) or full")
@@ -155,7 +157,8 @@ def _given(args: argparse.Namespace, n: int, seed: int) -> list[Any]:
         from rayfold.recon.foundation.simulated import simulated
         from rayfold.recon.protocol import Protocol
 
-        return [simulated(Protocol.from_toml(Path(args.protocol)), args.phantom, n, seed)]
+        protocols = [Protocol.from_toml(Path(each)) for each in args.protocol]
+        return [simulated(each, args.phantom, n, seed + k) for k, each in enumerate(protocols)]
     if not args.files:
         raise ValueError("give scans to adapt to, or --protocol and --phantom")
     if args.truth and len(args.truth) != len(args.files):

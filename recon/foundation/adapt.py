@@ -297,15 +297,25 @@ def some(sample: Sample, which: Any) -> Sample:
 
 
 def _some_held(samples: list[Sample], part: float) -> tuple[list[Sample], Any]:
-    """Samples apart from the last scans, a share of all; with a single scan the share is of its data."""
-    if len(samples) > 1:
+    """Scans apart from the last ones of every sample with several, or from the last samples.
+
+    With a single scan the share is of its data.
+    """
+    many = [s.problem.y.ndim > len(s.problem.A.out_shape) and len(s.problem.y) > 1 for s in samples]
+    if not any(many):
+        if len(samples) == 1:
+            return samples, part
         n = min(max(1, round(part * len(samples))), len(samples) - 1)
         return samples[:-n], samples[-n:]
-    problem = samples[0].problem
-    if problem.y.ndim <= len(problem.A.out_shape) or len(problem.y) < 2:
-        return samples, part
-    n = min(max(1, round(part * len(problem.y))), len(problem.y) - 1)
-    return [some(samples[0], slice(None, -n))], [some(samples[0], slice(-n, None))]
+    seen, held = [], []
+    for sample, several in zip(samples, many, strict=True):
+        if several:
+            n = len(sample.problem.y)
+            n = min(max(1, round(part * n)), n - 1)
+            held.append(some(sample, slice(-n, None)))
+            sample = some(sample, slice(None, -n))
+        seen.append(sample)
+    return seen, held
 
 
 Look = Callable[[nn.Module], Tensor]

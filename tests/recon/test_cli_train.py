@@ -133,7 +133,9 @@ def test_adaptation_to_simulated_and_to_measured_scans(tmp_path, capsys, monkeyp
     out = tmp_path / "adapted.safetensors"
     words = ["--adapt", "--steps", 1, "--mode", "gain", "--json"]
     monkeypatch.setitem(simulated.simulated.__kwdefaults__, "side", 16)
-    given = ["--protocol", tmp_path / "a.toml", "--phantom", "foam", "--n", 2]
+    protocol.replace(views=6).to_toml(tmp_path / "b.toml")
+    both = tmp_path / "a.toml", tmp_path / "b.toml"
+    given = ["--protocol", *both, "--phantom", "foam", "--n", 2]
     assert run(*words, *given, "-o", out) == 0
     record = json.loads(capsys.readouterr().out)["adapted"]
     assert record["loss"] == "supervised"

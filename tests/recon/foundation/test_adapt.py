@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from rayfold.recon.errors import OutputFailure  # noqa: E402
 from rayfold.recon.foundation import FoundationPrior, Schedule, files  # noqa: E402
-from rayfold.recon.foundation.adapt import PATIENCE, Restoration, adapt, save  # noqa: E402
+from rayfold.recon.foundation.adapt import PATIENCE, Restoration, _some_held, adapt, save  # noqa: E402
 from rayfold.recon.foundation.convert import single, tensors  # noqa: E402
 from rayfold.recon.foundation.lowrank import MODES, adaptable, merged  # noqa: E402
 from rayfold.recon.foundation.measured import metric_of  # noqa: E402
@@ -116,6 +116,17 @@ def test_one_of_many_scans_and_their_truth(tiny):
     assert min(record["held_out"]) < record["held_out"][0]
     for name, value in made.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[name])
+
+
+def test_scans_are_held_out_of_every_sample():
+    few, many = Sample(ct(8, 16, lead=2), torch.zeros(2, 16, 16)), Sample(ct(6, 16, lead=10), None)
+    single = Sample(ct(8, 16), None)
+    seen, held = _some_held([few, single, many], 0.2)
+    assert [len(s.problem.y) for s in seen] == [1, 8, 8] and seen[1] is single
+    assert [len(s.problem.y) for s in held] == [1, 2] and held[0].truth.shape == (1, 16, 16)
+    seen, held = _some_held([single] * 5, 0.2)
+    assert (len(seen), len(held)) == (4, 1)
+    assert _some_held([single], 0.2) == ([single], 0.2)
 
 
 def test_scans_made_on_the_way(tiny):
