@@ -11,7 +11,6 @@ from torch import Tensor
 from rayfold.operators import FFT, Batched, CoilSensitivities, LinearOperator
 from rayfold.operators.base import Bound, Composed
 from rayfold.operators.calculus import Diagonal
-from rayfold.operators.dispatch import match
 from rayfold.recon.problem import Problem
 
 KEPT = 150_000_000  # entries of factors that are kept; more are computed again for every direction
@@ -60,7 +59,7 @@ class Lines:
         weights = _weights(problem, masks)
         if weights is None:
             return None
-        maps = match(coils.maps, problem.y).to(problem.y.dtype)
+        maps = coils.own("maps", problem.y).to(problem.y.dtype)
         for axis in (-2, -1):
             other = -3 - axis
             if bool((weights == weights.narrow(other, 0, 1)).all()):
@@ -74,7 +73,7 @@ class Lines:
         Parameters
         ----------
         prior : Tensor, (..., ny, nx)
-            Positive gain per frequency; along the other axis its mean is taken.
+            Positive gain per frequency; along the other axis its geometric mean is taken.
 
         Returns
         -------
@@ -132,7 +131,7 @@ def _weights(problem: Problem, masks: list[LinearOperator]) -> Tensor | None:
         held = getattr(mask, "weights", None) if isinstance(mask, Diagonal) else None
         if held is None or held.ndim > 3:
             return None
-        total = total * match(held, total).abs() ** 2
+        total = total * mask.own("weights", total).abs() ** 2
     first = total[..., :1, :, :]
     return first[..., 0, :, :] if bool((total == first).all()) else None
 

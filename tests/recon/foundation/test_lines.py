@@ -24,9 +24,11 @@ def scan(axis=-2, coils=4, mask=None, sigma=0.02, batch=None):
     """Random maps, and random lines along an axis, with the weights that users give."""
     rng = np.random.default_rng(0)
     maps = (rng.normal(size=(coils, *SHAPE)) + 1j * rng.normal(size=(coils, *SHAPE))).astype(np.complex64)
+    maps.flags.writeable = False  # as arrays from a file may be
     kept = rng.random(SHAPE[axis]) < 0.5
     if mask is None:
         mask = np.broadcast_to(kept[:, None] if axis == -2 else kept, SHAPE).astype(np.float32)
+    mask.flags.writeable = False
     A = CartesianMask(SHAPE, mask) @ FFT(SHAPE) @ CoilSensitivities(maps)
     x = rng.normal(size=(*(batch or ()), *SHAPE)) + 1j * rng.normal(size=(*(batch or ()), *SHAPE))
     y = A(x.astype(np.complex64))
