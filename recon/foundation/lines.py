@@ -128,8 +128,7 @@ def _weights(problem: Problem, masks: list[LinearOperator]) -> Tensor | None:
     """Inverse variance of the points of k-space, the same for all coils: ``(..., ny, nx)``, or None."""
     total = problem.weigh(torch.ones_like(problem.y.real))
     for mask in masks:
-        held = getattr(mask, "weights", None) if isinstance(mask, Diagonal) else None
-        if held is None or held.ndim > 3:
+        if not isinstance(mask, Diagonal) or mask.weights is None or mask.weights.ndim > 3:
             return None
         total = total * mask.own("weights", total).abs() ** 2
     first = total[..., :1, :, :]
