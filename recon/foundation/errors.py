@@ -102,8 +102,7 @@ def probe(task: DataStep, power: Tensor, light: Tensor | None = None) -> tuple[T
     complex_image = problem.A.field == "complex" or y.is_complex()
     plain = Frequencies(shape, (0,) * len(shape))
     image = plain.filter(white(shape, complex_image), power.sqrt()) * _inside(shape, y.device)
-    if light is not None:
-        image = image * torch.clamp(light / DARK, max=1)
+    image = image * seen(light)
     if getattr(problem.noise, "covariance", None) is not None:
         assert problem.noise is not None
         return image, problem.A(image) + problem.noise.sample(torch.zeros_like(y), SEED)
@@ -111,6 +110,11 @@ def probe(task: DataStep, power: Tensor, light: Tensor | None = None) -> tuple[T
     strength = problem.whiten(torch.ones_like(y.real if y.is_complex() else y))
     noise = torch.where(strength > 0, noise / torch.where(strength > 0, strength, 1), 0)
     return image, problem.A(image) + noise
+
+
+def seen(light: Tensor | None) -> Tensor | float:
+    """How far a pixel counts whose coils have this `brightness`: less below `DARK`."""
+    return 1.0 if light is None else torch.clamp(light / DARK, max=1)
 
 
 def _inside(shape: tuple[int, ...], device: torch.device) -> Tensor:

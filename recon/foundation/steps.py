@@ -14,7 +14,7 @@ from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
 from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
-from rayfold.recon.foundation.errors import Errors, probe
+from rayfold.recon.foundation.errors import Errors, probe, seen
 from rayfold.recon.foundation.frequencies import Frequencies, contains
 from rayfold.recon.foundation.information import image_spectrum, information
 from rayfold.recon.foundation.lines import Lines
@@ -129,7 +129,8 @@ class PhysicsSteps:
         zero = known_image.new_zeros((2, *known_image.shape))
         x, found = task.solve(zero, both, power, wide, self.start)
         n, promised = len(A.in_shape), task.promised(wide)
-        errors = Errors.measured(found - known_image, promised, levels_of(plane(wide, n)))
+        missed = (found - known_image) * seen(light)
+        errors = Errors.measured(missed, promised, levels_of(plane(wide, n)))
         if x0 is not None:
             x = x0.to(x.dtype) / scale + torch.zeros_like(x)
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
