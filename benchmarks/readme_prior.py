@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.prior_cases import OURS
+
+WORST, PER_MATTHEWS = 10, 50.0
+
 
 def prior(results: dict[str, Any]) -> str:
     """The table as Markdown, every line of every task that has been run."""
@@ -28,7 +32,37 @@ def prior(results: dict[str, Any]) -> str:
         target = f"{sign} {e['target']:g} {e['unit']}".strip() + (f" ({e['goal']})" if "goal" in e else "")
         cell = " ".join(filter(None, (_number(e["value"]), e["unit"], _interval(e["interval"]))))
         lines.append(f"| {e['what']} | {target} | {cell} | {e['n']} | {'yes' if e['reached'] else 'no'} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *worst(results)])
+
+
+def worst(results: dict[str, Any], n: int = WORST) -> list[str]:
+    """The cases in which the prior is furthest behind the best other method, one per task and image.
+
+    Pictures of them: ``python -m benchmarks.prior_quality --worst FILE.png``.
+    """
+    found: dict[tuple[str, str], tuple[float, str, str, dict[str, float]]] = {}
+    for task, held in results["tasks"].items():
+        for case in held["cases"] if task != "nulls" else ():
+            scores = case["scores"]
+            others = {k: v for k, v in scores.items() if not k.startswith(OURS)}
+            if OURS not in scores or not others or case["setting"].startswith("soft kernel"):
+                continue  # no score that others have as well
+            loss = max(others.values()) - scores[OURS]
+            loss = loss * PER_MATTHEWS if task == "limited" else loss
+            key = task, case["image"]
+            if key not in found or loss > found[key][0]:
+                found[key] = loss, max(others, key=lambda k: others[k]), case["setting"], scores
+    lines = [
+        f"Where it fails: the {n} cases furthest behind the best other method, one for each image and task",
+        "(PSNR in dB; limited angle: Matthews correlation, of which 0.01 counts as 0.5 dB here).",
+        "",
+        "| image | setting | prior | best other |",
+        "|---|---|---|---|",
+    ]
+    order = sorted(found.items(), key=lambda item: -item[1][0])[:n]
+    for (_, image), (_, other, setting, scores) in order:
+        lines.append(f"| {image} | {setting} | {scores[OURS]:.2f} | {scores[other]:.2f} ({other}) |")
+    return lines
 
 
 def _number(value: float) -> str:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rayfold.recon.foundation.bands import masks
 from rayfold.recon.foundation.network import Network
 
+MOST, TOO_MUCH = (
+    1.1,
+    2.5,
+)  # what is removed over the noise that was told: is bounded by; is not believed beyond
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
 
 
@@ -23,6 +28,10 @@ def apply_network(
 
     A global phase (for real images: the sign) is taken out before and put back after, so the answer turns
     with the image: ``f(x exp(i t)) = exp(i t) f(x)``.
+
+    The best estimate of an image removes no more energy than the noise has: ``E|x - f|^2 = s^2 - E|f - t|^2``
+    with t the truth. An answer that removes more than `MOST` times what it was told is drawn back to that,
+    and further where it removes more than `TOO_MUCH`: there the network knows nothing.
 
     Parameters
     ----------
@@ -54,9 +63,23 @@ def apply_network(
             out = network(parts, flat, changes)
         else:
             out = _tiled(network, parts, flat, changes, tile)
-    real, imaginary = out[:, 0].to(x.real.dtype), out[:, 1].to(x.real.dtype)
-    answer = torch.complex(real, imaginary) if x.is_complex() else real
+    removed = parts - out.to(parts.dtype)
+    kept = parts - _believed(removed, flat) * removed
+    answer = torch.complex(kept[:, 0], kept[:, 1]) if x.is_complex() else kept[:, 0]
     return (answer * turn).reshape(x.shape)
+
+
+def _believed(removed: Tensor, levels: Tensor) -> Tensor:
+    """How much of what is removed is removed, ``(n, 1, 1, 1)``: 1 unless it is more than the noise.
+
+    Judged by the part along the phase of the image: real images have no other.
+    """
+    share = masks((removed.shape[-2], removed.shape[-1])).mean((-2, -1)).to(levels)
+    told = (share[:, None, None] * levels**2).sum(1).mean((-2, -1))
+    found = removed[:, 0].square().mean((-2, -1))
+    over = (found / torch.where(told > 0, told, torch.ones_like(told))).sqrt()
+    over = over.clamp(min=torch.finfo(over.dtype).tiny)
+    return ((MOST / over).clamp(max=1) * (TOO_MUCH / over).clamp(max=1) ** 3)[:, None, None, None]
 
 
 def _phase(images: Tensor) -> Tensor:

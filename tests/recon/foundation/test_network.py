@@ -53,6 +53,20 @@ def test_sign_of_real_images_and_their_imaginary_part(net):
     assert apart(both.real, one) < 1e-5
 
 
+def test_no_more_is_removed_than_the_noise(net):
+    """A network that wants to is held: to 1.1 times the noise, and to nothing where it is far off."""
+    x, white = random(3, 40, 40), torch.ones(4)
+
+    def removed(level):
+        return (x - apply_network(net, x, level * white)).square().mean((-2, -1)).sqrt() / level
+
+    wanted = [removed(level) for level in (0.1, 0.03, 1e-3)]
+    assert all(bool((w <= 1.1001).all()) for w in wanted)
+    raw = x - net(torch.stack([x, 0 * x], 1), 0.03 * torch.ones(1, 4, 1, 1))[:, 0]
+    assert float(raw.square().mean().sqrt()) > 0.075  # without it
+    assert bool((wanted[0] > 1).all()) and bool((wanted[2] < 0.1).all())
+
+
 def test_noise_of_none_changes_nothing(net):
     x = random(2, 2, 17, 33)
     assert torch.equal(net(x, torch.zeros(1, 4, 1, 1)), x)
