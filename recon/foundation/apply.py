@@ -21,6 +21,7 @@ def apply_network(
     levels: Tensor,
     change: Tensor | None = None,
     *,
+    strength: float = 1.0,
     precision: str = "float32",
     tile: int = TILE,
 ) -> Tensor:
@@ -30,8 +31,8 @@ def apply_network(
     with the image: ``f(x exp(i t)) = exp(i t) f(x)``.
 
     The best estimate of an image removes no more energy than the noise has: ``E|x - f|^2 = s^2 - E|f - t|^2``
-    with t the truth. An answer that removes more than `MOST` times what it was told is drawn back to that,
-    and further where it removes more than `TOO_MUCH`: there the network knows nothing.
+    with t the truth. An answer that would remove more than `MOST` times what it was told is drawn back to
+    that, and to ever less where it is beyond the noise itself: there the network knows nothing.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ def apply_network(
         ``(..., 4)``, or ``(..., 4, ny, nx)`` where they vary in space; leading axes broadcast to those of x.
     change : Tensor, (..., ny, nx), optional
         What the data have just changed.
+    strength : float
+        `levels` over those of the noise.
     precision : str
         "bfloat16" for convolutions in that precision.
     tile : int
@@ -64,12 +67,12 @@ def apply_network(
         else:
             out = _tiled(network, parts, flat, changes, tile)
     removed = parts - out.to(parts.dtype)
-    kept = parts - _believed(removed, flat) * removed
+    kept = parts - _believed(removed, flat, strength) * removed
     answer = torch.complex(kept[:, 0], kept[:, 1]) if x.is_complex() else kept[:, 0]
     return (answer * turn).reshape(x.shape)
 
 
-def _believed(removed: Tensor, levels: Tensor) -> Tensor:
+def _believed(removed: Tensor, levels: Tensor, strength: float) -> Tensor:
     """How much of what is removed is removed, ``(n, 1, 1, 1)``: 1 unless it is more than the noise.
 
     Judged by the part along the phase of the image: real images have no other.
@@ -79,7 +82,8 @@ def _believed(removed: Tensor, levels: Tensor) -> Tensor:
     found = removed[:, 0].square().mean((-2, -1))
     over = (found / torch.where(told > 0, told, torch.ones_like(told))).sqrt()
     over = over.clamp(min=torch.finfo(over.dtype).tiny)
-    return ((MOST / over).clamp(max=1) * (TOO_MUCH / over).clamp(max=1) ** 3)[:, None, None, None]
+    beyond = (MOST / (strength * over)).clamp(max=1)
+    return ((MOST / over).clamp(max=1) * beyond**3)[:, None, None, None]
 
 
 def _phase(images: Tensor) -> Tensor:

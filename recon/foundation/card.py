@@ -25,10 +25,10 @@ LIMITS = (
     "Objects unlike the families below (foams, writing, periodic parts) are flagged but not refused.",
 )
 TASKS = {
-    "denoising": "white, coloured or uneven noise of 0.2 to 50 % of the bright parts; Poisson-like, complex",
-    "computed tomography": "parallel, fan and curved-fan beams; sparse (20 to 180 views), limited (from 90 "
+    "denoising": "white, coloured or uneven noise of 0.02 to 50 % of the bright parts; Poisson-like, complex",
+    "computed tomography": "parallel, fan and curved-fan beams; sparse (20 to 180 views), limited (from 30 "
     "degrees) and dense (360 to 1000 views) scans; 1e3 to 1e5 photons, electronic noise",
-    "magnetic resonance": "Cartesian, radial and spiral patterns, R 2 to 10, 1 to 16 coils, SNR 10 to 300",
+    "magnetic resonance": "Cartesian, radial and spiral patterns, R 2 to 10, 1 to 16 coils, SNR 10 to 3000",
     "super-resolution": "cut-off k-space, blur and binning by 2 and 3",
 }
 KEYS: dict[str, type | tuple[type, ...]] = {
@@ -82,12 +82,12 @@ def describe(path: str | Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "parameters": sum(value.numel() for value in tensors.values()),
         "network": {key: about[key] for key in ("widths", "blocks", "steps")},
-        "training": dict(about["card"]),
+        "training": {key: value for key, value in about["card"].items() if key != "tasks"},
         "families": {
             "trained": {name: round(share / sum(trained.values()), 4) for name, share in trained.items()},
             "held out": [name for name, family in FAMILIES.items() if not family.trained],
         },
-        "tasks": dict(TASKS),
+        "tasks": dict(about["card"].get("tasks", TASKS)),
         "metrics": [],
         "half_precision_loss_db": None,
         "limits": list(LIMITS),

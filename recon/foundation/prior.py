@@ -222,7 +222,7 @@ class FoundationPrior(Prior):
         levels = level * colour.to(torch.float32)[..., None, None]
         if levels.shape[-2:] == (1, 1):
             levels = levels[..., 0, 0]
-        return apply_network(self.network, x, levels, precision=self.precision)
+        return apply_network(self.network, x, levels, strength=strength, precision=self.precision)
 
     def __repr__(self) -> str:
         n = sum(p.numel() for p in self.network.parameters())

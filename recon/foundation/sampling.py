@@ -163,7 +163,7 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
     x = z + _noise(solver, state, levels[0], streams)
     for t, now in enumerate(levels):
         told = (solver.strength * now)[..., None, None] * state.errors.map.unsqueeze(-3)
-        z = apply_network(solver.network, x, told, precision=solver.precision)
+        z = apply_network(solver.network, x, told, strength=solver.strength, precision=solver.precision)
         k = round(t / max(len(levels) - 1, 1) * last)
         left = solver.schedule.left(k, now, state.signal)
         power, wide = (spectrum_of(size, left) for size in (A.in_shape, task.grid.full))

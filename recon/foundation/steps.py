@@ -149,7 +149,7 @@ class PhysicsSteps:
             levels = state.errors.expected(task.promised(wide), levels)
         told = self.schedule.level(state.k, levels) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
-        x = apply_network(self.network, x, told, change, precision=self.precision)
+        x = apply_network(self.network, x, told, change, strength=self.strength, precision=self.precision)
         return state._replace(
             x=x * state.scale,
             k=state.k + 1,

@@ -54,17 +54,19 @@ def test_sign_of_real_images_and_their_imaginary_part(net):
 
 
 def test_no_more_is_removed_than_the_noise(net):
-    """A network that wants to is held: to 1.1 times the noise, and to nothing where it is far off."""
+    """A network that would is held: to 1.1 times the noise, and to less the further it is beyond."""
     x, white = random(3, 40, 40), torch.ones(4)
 
-    def removed(level):
-        return (x - apply_network(net, x, level * white)).square().mean((-2, -1)).sqrt() / level
+    def removed(level, **how):
+        return (x - apply_network(net, x, level * white, **how)).square().mean((-2, -1)).sqrt() / level
 
-    wanted = [removed(level) for level in (0.1, 0.03, 1e-3)]
-    assert all(bool((w <= 1.1001).all()) for w in wanted)
-    raw = x - net(torch.stack([x, 0 * x], 1), 0.03 * torch.ones(1, 4, 1, 1))[:, 0]
-    assert float(raw.square().mean().sqrt()) > 0.075  # without it
-    assert bool((wanted[0] > 1).all()) and bool((wanted[2] < 0.1).all())
+    would = x - net(torch.stack([x, 0 * x], 1), 0.03 * torch.ones(1, 4, 1, 1))[:, 0]
+    assert float(would.square().mean().sqrt()) > 0.1
+    held = [removed(level) for level in (1.0, 0.3, 0.1, 0.03)]
+    assert all(bool((h <= 1.1001).all()) for h in held)
+    assert bool((held[3] < 0.1).all()) and bool((held[3] < held[2]).all())
+    # asked for a third of the noise it may remove that much, as long as the noise explains it
+    assert torch.allclose(removed(0.1, strength=0.3), torch.tensor(1.1), atol=1e-3)
 
 
 def test_noise_of_none_changes_nothing(net):
