@@ -67,6 +67,8 @@ def apply_network(
         else:
             out = _tiled(network, parts, flat, changes, tile)
     removed = parts - out.to(parts.dtype)
+    if not x.is_complex():  # what the network sees there is dropped
+        removed = removed * removed.new_tensor([1.0, 0.0])[:, None, None]
     kept = parts - _believed(removed, flat, strength) * removed
     answer = torch.complex(kept[:, 0], kept[:, 1]) if x.is_complex() else kept[:, 0]
     return (answer * turn).reshape(x.shape)
@@ -75,11 +77,11 @@ def apply_network(
 def _believed(removed: Tensor, levels: Tensor, strength: float) -> Tensor:
     """How much of what is removed is removed, ``(n, 1, 1, 1)``: 1 unless it is more than the noise.
 
-    Judged by the part along the phase of the image: real images have no other.
+    Of complex images the part counts of which more is removed.
     """
     share = masks((removed.shape[-2], removed.shape[-1])).mean((-2, -1)).to(levels)
     told = (share[:, None, None] * levels**2).sum(1).mean((-2, -1))
-    found = removed[:, 0].square().mean((-2, -1))
+    found = removed.square().mean((-2, -1)).amax(1)
     over = (found / torch.where(told > 0, told, torch.ones_like(told))).sqrt()
     over = over.clamp(min=torch.finfo(over.dtype).tiny)
     beyond = (MOST / (strength * over)).clamp(max=1)

@@ -27,6 +27,7 @@ from rayfold.recon.problem import Problem
 from rayfold.recon.trajectories import pipe_menon
 
 FADE = 0.1  # of the radius of the field of view
+EXACT = 1e-6  # of the best measured frequency
 MOST = 3.0  # factor by which darker parts of an image from coils are raised
 
 
@@ -186,6 +187,7 @@ class DataStep(NamedTuple):
         plain = Frequencies(grid.shape, (0,) * len(grid.shape))
         trust = wide * self.known / (1 + wide * self.known)
         z, weight = x, 1 / power
+        seen = self.known > EXACT * self.known.amax(grid.axes, keepdim=True)  # the rest is but rounding
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         mixed = None if self.lines is None else self.lines.solver(weight)
         for _ in range(steps):
@@ -198,7 +200,7 @@ class DataStep(NamedTuple):
                 d = A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight)
             else:
                 d = self.lit(A.H(self.problem.weigh(residual)))
-                d = self.lit(grid.filter(d, 1 / (self.known + 1 / wide)))
+                d = self.lit(grid.filter(d, seen / (self.known + 1 / wide)))
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             Ad, Td = A(d), plain.filter(d, weight)
             if before is not None:

@@ -180,15 +180,19 @@ class FoundationPrior(Prior):
         if problem.noise is None:
             problem = problem._replace(noise=estimate_noise(problem))
         own = single(tensors(problem, self.device))
-        steps = Unrolled(self.steps(strength), self.schedule.n if n is None else n)
+        n = self.schedule.n if n is None else n
+        steps = Unrolled(self.steps(strength, n), n)
         graph = own.y.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
             x: Tensor = steps(own)
         return like(x, problem.y)
 
-    def steps(self, strength: float = 1.0) -> PhysicsSteps:
-        """The solver behind `restore`, for `Unrolled` and `run`."""
-        return PhysicsSteps(self.network, self.schedule, precision=self.precision, strength=strength)
+    def steps(self, strength: float = 1.0, n: int | None = None) -> PhysicsSteps:
+        """The solver behind `restore`, for `Unrolled` and `run` with n steps."""
+        last = self.schedule.n if n is None else n
+        return PhysicsSteps(
+            self.network, self.schedule, last=last, precision=self.precision, strength=strength
+        )
 
     def _through(self, function: Any, x: Array) -> Array:
         t = to_tensor(x, self.device)

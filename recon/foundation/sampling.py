@@ -48,7 +48,7 @@ def sample(
     problem: Problem,
     n: int = 8,
     *,
-    steps: int = 10,
+    steps: int = 16,
     seed: int = 0,
     strength: float = 1.0,
 ) -> Array:

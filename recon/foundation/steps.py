@@ -89,9 +89,11 @@ class PhysicsSteps:
     schedule : nn.Module
         `Schedule`.
     start : int
-        Conjugate-gradient steps for the first image.
+        Conjugate directions for the first image.
     inner : int
-        Conjugate-gradient steps of each data step.
+        Conjugate directions of each data step.
+    last : int
+        The step after whose network the data have their say once more; 0 for none.
     precision : str
         Of the convolutions.
     strength : float
@@ -106,8 +108,9 @@ class PhysicsSteps:
 
     network: Network
     schedule: Any
-    start: int = 3
+    start: int = 2
     inner: int = 2
+    last: int = 0
     precision: str = "float32"
     strength: float = 1.0
 
@@ -140,22 +143,25 @@ class PhysicsSteps:
 
     def step(self, problem: Problem, state: State) -> State:
         """Data step from the last image (the first has it from `init`), then the network."""
-        task, levels, change = state.task, state.levels, None
+        levels, change = state.levels, None
         x = before = state.x / state.scale
         if state.k:
-            power, wide = (spectrum_of(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
-            x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
+            x, promised = self._towards_data(state.task, x, levels)
             change = x - before
-            levels = state.errors.expected(task.promised(wide), levels)
+            levels = state.errors.expected(promised, levels)
         told = self.schedule.level(state.k, levels) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = apply_network(self.network, x, told, change, strength=self.strength, precision=self.precision)
-        return state._replace(
-            x=x * state.scale,
-            k=state.k + 1,
-            levels=self.schedule.left(state.k, levels, state.signal),
-            change=change,
-        )
+        levels = self.schedule.left(state.k, levels, state.signal)
+        if state.k + 1 == self.last:
+            x, _ = self._towards_data(state.task, x, levels)
+        return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)
+
+    def _towards_data(self, task: DataStep, x: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """The data step from an image with errors of these levels, and the levels that it promises."""
+        power, wide = (spectrum_of(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
+        x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
+        return x, task.promised(wide)
 
     @staticmethod
     def _signal(task: DataStep) -> Tensor:

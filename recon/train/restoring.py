@@ -147,7 +147,7 @@ class EveryStep(nn.Module):
 
     def forward(self, problem: Problem) -> list[Tensor]:
         """Images after each step."""
-        steps = PhysicsSteps(self.network, self.schedule, precision=self.precision)
+        steps = PhysicsSteps(self.network, self.schedule, last=self.schedule.n, precision=self.precision)
         with torch.no_grad():
             state: Any = steps.init(problem)
         images = []
