@@ -8,10 +8,7 @@ from torch import Tensor
 from rayfold.recon.foundation.bands import masks
 from rayfold.recon.foundation.network import Network
 
-MOST, TOO_MUCH = (
-    1.1,
-    2.5,
-)  # what is removed over the noise that was told: is bounded by; is not believed beyond
+MOST = 1.1  # what is removed over the noise: some room, as levels are estimates
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
 
 

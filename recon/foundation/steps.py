@@ -22,6 +22,8 @@ from rayfold.recon.foundation.network import Network
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
 
+PIXELS = 1e-3  # of the mean projection: what a grid of pixels leaves of the rays through a real object
+
 
 class Schedule(nn.Module):
     """The few numbers that steer the steps: how far the network is told to go, and how far it is believed.
@@ -184,9 +186,6 @@ class PhysicsSteps:
         power = torch.maximum(power - noise, 0.05 * power) / scale.clamp(min=tiny)
         least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
         return torch.maximum(power, least).sqrt()
-
-
-PIXELS = 1e-3  # of the mean projection: what a grid of pixels leaves of the rays through a real object
 
 
 def _with_pixels(problem: Problem) -> Problem:

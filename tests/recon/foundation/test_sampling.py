@@ -95,7 +95,7 @@ def test_samples_know_no_unit(prior, task, scale):
     noise = Gaussian(scale * problem.noise.sigma)
     other = problem._replace(y=(scale * problem.y).astype(problem.y.dtype), noise=noise)
     plain, scaled = (sample(prior, each, 2, steps=4) for each in (problem, other))
-    # ten steps of a chain amplify the rounding of the scaled data; without rounding see above
+    # a chain amplifies the rounding of the scaled data; without rounding see above
     assert np.abs(scaled / scale - plain).max() < 1e-4 * np.abs(plain).max()
 
 
