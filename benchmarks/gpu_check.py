@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from rayfold.operators.fbp import fbp_operator  # noqa: E402
 from rayfold.operators.rays import bin_coordinates, ray_coefficients  # noqa: E402
 
 N, VIEWS, COLS = 512, 720, 736
+STAGES = ("gpu-denoiser-base", "gpu-base")  # of the training, one after the other
 VOLUME = Volume((N, N), 1.0)
 BEAMS = {
     "parallel": ParallelBeam.evenly(VIEWS, COLS, pitch=1.0),
@@ -47,7 +49,9 @@ def run_tests() -> dict[str, Any]:
     if importlib.util.find_spec("pytest"):
         # warnings of other people's packages must not decide here
         words = ["-m", "pytest", "tests/gpu", "-q", "-o", "filterwarnings=default", "-p", "no:cacheprovider"]
-        words += ["-o", "addopts=--import-mode=importlib"]  # one process for one device
+        words += ["-o", "addopts=--import-mode=importlib"]
+        if importlib.util.find_spec("xdist"):  # most of the time goes into compiling, on the host
+            words += ["-n", "6"]
         done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
         lines = (done.stdout + done.stderr).strip().splitlines()
         failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
@@ -215,10 +219,10 @@ def resources() -> dict[str, Any]:
     return found
 
 
-def run_training(folder: Path) -> int:
-    """The training `gpu-base` on the GPU; weights, losses and log stay in the folder."""
+def run_training(folder: Path, minutes: float | None = None) -> int:
+    """Both stages of the base network on the GPU; weights, losses and log stay in the folder."""
     from rayfold.recon.train.config import read_config
-    from rayfold.recon.train.run import TRAINING, train
+    from rayfold.recon.train.run import TRAINING, WEIGHTS, train
 
     if reason := missing():
         print(f"nothing to train on: {reason}", file=sys.stderr)
@@ -232,10 +236,19 @@ def run_training(folder: Path) -> int:
             log.append(line)
             print(f"{done} of {total}, {line['seconds']:.0f} s: {parts}", file=sys.stderr, flush=True)
 
-    resume = (folder / TRAINING).exists()
-    done = train(None if resume else read_config("gpu-base"), folder, resume=resume, progress=note)
-    results = {"environment": environment(), "steps": done.done, "losses_db": done.losses, "log": log}
-    (folder / "log.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    results: dict[str, Any] = {"environment": environment()}
+    changes: dict[str, Any] = {}
+    for name in STAGES:
+        here = folder / name
+        config = read_config(name, **changes)
+        if minutes is not None:
+            config = replace(config, minutes=minutes * config.minutes / 20)
+        resume = (here / TRAINING).exists()
+        done = train(None if resume else config, here, resume=resume, progress=note)
+        results[name] = {"steps": done.done, "losses_db": done.losses, "log": log.copy()}
+        log.clear()
+        (folder / "log.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        changes = {"start": str(here / WEIGHTS)}
     return 0
 
 
@@ -248,11 +261,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="smaller batches and ceilings")
     parser.add_argument(
         "--train", type=Path, metavar="FOLDER", nargs="?", const=Path("gpu-base"),
-        help="instead: the training gpu-base, 20 minutes at most, into a folder",
+        help="instead: the trainings gpu-denoiser-base and gpu-base, 20 minutes at most, into a folder",
     )  # fmt: skip
+    parser.add_argument("--minutes", type=float, help="of both trainings together, instead of 20")
     given = parser.parse_args(argv)
     if given.train:
-        return run_training(given.train)
+        return run_training(given.train, given.minutes)
     if given.out is None:
         parser.error("--out is needed: the JSON file for the results")
     if reason := missing():

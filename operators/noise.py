@@ -18,6 +18,7 @@ import numpy as np
 from . import dispatch
 
 Array = Any
+Seed = Any  # int or torch.Generator
 CONFIGURATION = {"static": True}  # fields that are structure, not numbers, for JAX
 
 
@@ -44,8 +45,12 @@ class Noise(abc.ABC):
         return super().__new__(cls)
 
     @abc.abstractmethod
-    def sample(self, p: Array, seed: int) -> Array:
-        """Data for predictions `p`, in their library and precision, the same for the same seed."""
+    def sample(self, p: Array, seed: Seed) -> Array:
+        """Data for predictions `p`, in their library and precision, the same for the same seed.
+
+        The numbers of a seed are drawn on the host and are the same for every library and device; those of a
+        ``torch.Generator``, for tensors only, are drawn where it is, which is fast.
+        """
 
     @abc.abstractmethod
     def log_likelihood(self, p: Array, y: Array) -> Array:
@@ -180,7 +185,7 @@ class Gaussian(Noise):
     def gradient(self, p: Array, y: Array) -> Array:
         return self.weigh(y - p, y)
 
-    def sample(self, p: Array, seed: int) -> Array:
+    def sample(self, p: Array, seed: Seed) -> Array:
         draw = _normal(p, seed)
         if self.sigma is not None:
             return p + (self.sigma if isinstance(self.sigma, float) else dispatch.match(self.sigma, p)) * draw
@@ -241,15 +246,21 @@ class PoissonTransmission(Noise):
         xp = dispatch.namespace(counts)
         return -xp.log(xp.maximum(counts, xp.full_like(counts, 0.5)) / self.photons)
 
-    def counts(self, p: Array, seed: int) -> Array:
-        """Counts behind line integrals `p`, float32 NumPy of the same shape, the same for the same seed."""
+    def counts(self, p: Array, seed: Seed) -> Array:
+        """Counts behind line integrals `p` of the same shape, the same for the same seed.
+
+        float32 NumPy; of a generator a tensor on its device.
+        """
+        if not isinstance(seed, int | np.integer):
+            drawn = _poisson(self.expected(p), seed)
+            return drawn + self.electronic * _normal(drawn, seed) if self.electronic else drawn
         rng = np.random.default_rng(seed)
         drawn = np.asarray(rng.poisson(self.photons * np.exp(-dispatch.to_numpy(p))), np.float64)
         if self.electronic:
             drawn = drawn + rng.normal(0, self.electronic, drawn.shape)
         return drawn.astype(np.float32)
 
-    def sample(self, p: Array, seed: int) -> Array:
+    def sample(self, p: Array, seed: Seed) -> Array:
         return dispatch.match(self.line_integrals(self.counts(p, seed)), p)
 
     def log_likelihood(self, p: Array, y: Array) -> Array:
@@ -297,7 +308,9 @@ class Poisson(Noise):
         b = self.background
         return p + (b if isinstance(b, int | float) else dispatch.match(b, p))
 
-    def sample(self, p: Array, seed: int) -> Array:
+    def sample(self, p: Array, seed: Seed) -> Array:
+        if not isinstance(seed, int | np.integer):
+            return _poisson(self.mean(p), seed)
         mean = dispatch.to_numpy(self.mean(p))
         if (mean < 0).any():
             raise ValueError("predicted counts are negative; Poisson noise needs an image of 0 or more")
@@ -318,8 +331,23 @@ class Poisson(Noise):
         )  # one count at least: Neyman's variance of no count is 0
 
 
-def _normal(p: Array, seed: int) -> Array:
+def _poisson(mean: Array, generator: Any) -> Array:
+    """Counts of a tensor of means."""
+    import torch
+
+    if bool((mean < 0).any()):
+        raise ValueError("predicted counts are negative; Poisson noise needs an image of 0 or more")
+    return torch.poisson(mean, generator=generator)
+
+
+def _normal(p: Array, seed: Seed) -> Array:
     """Standard normal numbers of the shape, library and precision of `p`."""
+    if not isinstance(seed, int | np.integer):
+        import torch
+
+        shape = (*p.shape, 2) if p.is_complex() else p.shape
+        draw = torch.randn(shape, generator=seed, device=p.device, dtype=p.real.dtype)
+        return torch.view_as_complex(draw) if p.is_complex() else draw
     rng = np.random.default_rng(seed)
     draw = rng.standard_normal(tuple(p.shape))
     if "complex" in dispatch.dtype_name(p):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,10 +102,17 @@ def _mirror(n: int, m: int) -> Tensor:
     return matrix
 
 
+def first(A: LinearOperator, *kinds: type[LinearOperator]) -> Any:
+    """The first operator of one of these kinds that an operator is or is made of, if there is any."""
+    if isinstance(A, kinds):
+        return A
+    parts = (A.base,) if isinstance(A, Bound) else getattr(A, "parts", ())
+    return next((found for part in parts if (found := first(part, *kinds)) is not None), None)
+
+
 def contains(A: LinearOperator, *kinds: type[LinearOperator]) -> bool:
     """Whether an operator is, or is made of, one of these kinds."""
-    parts = (A.base,) if isinstance(A, Bound) else getattr(A, "parts", ())
-    return isinstance(A, kinds) or any(contains(part, *kinds) for part in parts)
+    return first(A, *kinds) is not None
 
 
 def periodic(A: LinearOperator) -> bool:

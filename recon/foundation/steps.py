@@ -15,14 +15,14 @@ from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
 from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
 from rayfold.recon.foundation.errors import Errors, probe, seen
-from rayfold.recon.foundation.frequencies import Frequencies, contains
+from rayfold.recon.foundation.frequencies import Frequencies, first
 from rayfold.recon.foundation.information import image_spectrum, information
 from rayfold.recon.foundation.lines import Lines
 from rayfold.recon.foundation.network import Network
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
 
-PIXELS = 1e-3  # of the mean projection: what a grid of pixels leaves of the rays through a real object
+PIXELS = 0.1  # of the second octave of the image: what is finer than a pixel, seen by a ray through one pixel
 
 
 class Schedule(nn.Module):
@@ -45,14 +45,16 @@ class Schedule(nn.Module):
         """Levels ``(..., 4)`` to tell the network in step k, of those ``(..., 4)`` that are expected."""
         return levels * self.told[min(k, self.n - 1)].exp()
 
-    def left(self, k: int, levels: Tensor, signal: Tensor) -> Tensor:
+    def left(self, k: int, levels: Tensor, signal: Tensor, fresh: Tensor) -> Tensor:
         """Levels ``(..., 4)`` of the error that the network leaves: a smaller share the stronger the noise.
 
-        `signal` are those of the image, in the same units.
+        `signal` are those of the image, in the same units; `fresh` is by which part the data step before has
+        lowered the levels. Where it has brought nothing, the network has seen this error before.
         """
         against = torch.log(levels.clamp(min=1e-30) / signal.clamp(min=1e-30))
         share = torch.sigmoid(self.kept[min(k, self.n - 1)] - self.slope * against.clamp(-20, 20))
-        return levels * share.clamp(min=0.1)  # no step is trusted with more than 20 dB
+        share = share.clamp(min=0.1)  # no step is trusted with more than 20 dB
+        return levels * (1 - (1 - share) * fresh.clamp(0, 1))
 
 
 class State(NamedTuple):
@@ -120,14 +122,16 @@ class PhysicsSteps:
         """Wiener estimate for images of typical spectrum, or the data step from `x0`."""
         problem = problem.quadratic()
         problem = problem._replace(y=heard(problem, problem.y))
-        problem, scale = _normalised(_with_pixels(problem))
+        problem, scale = _normalised(problem)
         A = problem.A
         grid, back = Frequencies.of(A), approximate_inverse(A)
         known = information(problem, gram_of(problem), grid)
         light = brightness(A, problem.y)
         task = DataStep(problem, grid, known, back, shading(light), Lines.of(problem))
-        signal = self._signal(task)
+        signal, found = self._signal(task)
         own = image_spectrum(A.in_shape, known.device), image_spectrum(grid.full, known.device)
+        task = _with_pixels(task, signal, found, own[0])
+        problem, known = task.problem, task.known
         power, wide = (along(A.in_shape, signal**2) * each for each in own)
         known_image, data = probe(task, power, light)
         both = torch.stack([problem.y + torch.zeros_like(data), data])
@@ -154,7 +158,8 @@ class PhysicsSteps:
         told = self.schedule.level(state.k, levels) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = apply_network(self.network, x, told, change, strength=self.strength, precision=self.precision)
-        levels = self.schedule.left(state.k, levels, state.signal)
+        fresh = 1 - levels / state.levels if state.k else torch.ones_like(levels)
+        levels = self.schedule.left(state.k, levels, state.signal, fresh)
         if state.k + 1 == self.last:
             x, _ = self._towards_data(state.task, x, levels)
         return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)
@@ -166,8 +171,8 @@ class PhysicsSteps:
         return x, task.promised(wide)
 
     @staticmethod
-    def _signal(task: DataStep) -> Tensor:
-        """Root mean square of the image (of each part of a complex one), without the noise in it.
+    def _signal(task: DataStep) -> tuple[Tensor, Tensor]:
+        """Root mean square of the image (of each part of a complex one) without its noise; a first image.
 
         From filtered back-projection where there is one; else from the energy of ``b = A.H W y``, which
         is ``H^2 S + H`` per frequency for images of spectrum S.
@@ -185,23 +190,36 @@ class PhysicsSteps:
         power = (found * found.conj()).real.mean(axes) / (2 if found.is_complex() else 1)
         power = torch.maximum(power - noise, 0.05 * power) / scale.clamp(min=tiny)
         least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
-        return torch.maximum(power, least).sqrt()
+        return torch.maximum(power, least).sqrt(), found
 
 
-def _with_pixels(problem: Problem) -> Problem:
-    """With noise for what no image of pixels explains, if data are projections.
+def _with_pixels(task: DataStep, signal: Tensor, found: Tensor, typical: Tensor) -> DataStep:
+    """With noise for what no image of pixels explains, where data are projections.
 
-    Rays meet edges within pixels: measured on CT slices that were projected on a grid twice as fine, the
-    projections of their pixels differ by 0.2 % of the mean in root mean square, and by 0.04 % in the middle.
-    Data that are told to be more exact than that would be fitted to errors.
+    Rays meet detail within pixels. Projections of synthetic objects and CT slices that were drawn on a grid
+    twice as fine differ from those of their pixels by 0.05 to 0.1 of the level of the second octave of the
+    image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a pixel apart):
+    measured for 64 to 256 pixels and seven kinds of objects. Data that are told to be more exact than that
+    would be fitted to errors.
     """
-    noise = problem.noise
-    if not isinstance(noise, Gaussian) or noise.sigma is None or not contains(problem.A, XRay):
-        return problem
-    axes = tuple(range(-len(problem.A.out_shape), 0))
-    own = PIXELS * problem.y.abs().mean(axes, keepdim=True)
-    sigma = torch.as_tensor(noise.sigma, dtype=own.dtype, device=own.device)
-    return problem._replace(noise=replace(noise, sigma=torch.hypot(sigma, own)))
+    problem, known = task.problem, task.known
+    noise, shape, part = problem.noise, problem.A.in_shape, first(problem.A, XRay)
+    if part is None or len(shape) != 2 or not isinstance(noise, Gaussian) or noise.sigma is None:
+        return task
+    power = torch.fft.fft2(found, norm="ortho").abs() ** 2
+    floor = 1e-3 * known.amax(task.grid.axes, keepdim=True)
+    own, drawn = levels_of(power)[..., 1] ** 2, levels_of(known / (known + floor) ** 2)[..., 1] ** 2
+    usual = (
+        signal * levels_of(typical)[..., 1]
+    )  # streaks of few views look like detail: no more than is usual
+    octave = torch.minimum((own - drawn).clamp(min=0).sqrt(), usual)
+    side = min(part.volume.steps) * max(shape) ** 0.5
+    least = along(problem.A.out_shape, PIXELS * side * octave)
+    sigma = torch.as_tensor(noise.sigma, dtype=least.dtype, device=least.device)
+    more = problem._replace(noise=replace(noise, sigma=torch.hypot(sigma, least)))
+    axes, ones = tuple(range(-len(problem.A.out_shape), 0)), torch.ones_like(problem.y)
+    share = more.weigh(ones).mean(axes) / problem.weigh(ones).mean(axes)
+    return task._replace(problem=more, known=known * along(task.grid.full, share))
 
 
 def _normalised(problem: Problem) -> tuple[Problem, Tensor]:

@@ -271,7 +271,7 @@ class CTProtocol(Protocol):
         """Mean magnitude of each sinogram, ``(..., 1, 1)``: what `noise_percent` refers to."""
         return namespace(clean).abs(clean).mean(axis=(-2, -1), keepdims=True)
 
-    def measure(self, clean: Array, *, scale: float | Array = 1.0, seed: int = 0) -> Array:
+    def measure(self, clean: Array, *, scale: float | Array = 1.0, seed: Any = 0) -> Array:
         """Noisy line integrals from exact ones.
 
         Parameters
@@ -280,8 +280,8 @@ class CTProtocol(Protocol):
             Of any library.
         scale : float or array
             As for `noise`.
-        seed : int
-            Of the noise.
+        seed : int or torch.Generator
+            Of the noise; see `Noise.sample`.
 
         Examples
         --------

@@ -258,7 +258,7 @@ class MRIProtocol(Protocol):
         xp = namespace(image)
         return xp.amax(xp.abs(image), axis=(-2, -1), keepdims=True)[..., None]
 
-    def measure(self, clean: Array, *, scale: float | Array = 1.0, seed: int = 0) -> Array:
+    def measure(self, clean: Array, *, scale: float | Array = 1.0, seed: Any = 0) -> Array:
         """Noisy samples from exact ones; 0 stays where nothing is measured.
 
         Parameters
@@ -267,8 +267,8 @@ class MRIProtocol(Protocol):
             Of any library.
         scale : float or array
             As for `noise`.
-        seed : int
-            Of the noise.
+        seed : int or torch.Generator
+            Of the noise; see `Noise.sample`.
 
         Examples
         --------

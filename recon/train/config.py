@@ -29,6 +29,7 @@ class Images:
     seed: int = 0
     complex_part: float = 0.4
     grain: float = 0.3
+    sharp: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,11 @@ class Config:
     save : int
         Steps between two saves.
     workers : int
-        Threads that draw samples ahead; 0 draws them between the steps. The samples are the same.
+        Processes that make images ahead, for each of the `processes`; 0 makes them when they are needed. The
+        images are the same.
+    processes : int
+        Train as many samples in every step, each in a process of its own with a part of the cores. On a GPU,
+        which a single process of small physical operators cannot fill.
     images : Images
         The synthetic images.
     denoise, restore : Patches
@@ -94,6 +99,7 @@ class Config:
     minutes: float = 0.0
     save: int = 250
     workers: int = 0
+    processes: int = 1
     images: Images = field(default_factory=Images)
     denoise: Patches = field(default_factory=Patches)
     restore: Patches = field(default_factory=lambda: Patches(4, 96))
@@ -137,7 +143,7 @@ class Config:
         return "\n".join([*lines, *sections]) + "\n"
 
 
-POSITIVE = ("unrolled", "steps", "rate", "clip", "save", "side", "window", "hold", "batch")
+POSITIVE = ("unrolled", "steps", "rate", "clip", "save", "side", "window", "hold", "batch", "processes")
 
 
 def _check(part: Any, section: str) -> None:
@@ -157,7 +163,7 @@ def _check(part: Any, section: str) -> None:
             raise ValueError(
                 f"{place} is {value!r}; it must be {'positive' if each.name in POSITIVE else '0 or more'}"
             )
-        if each.name in ("complex_part", "grain") and value > 1:
+        if each.name in ("complex_part", "grain", "sharp") and value > 1:
             raise ValueError(f"{place} is {value!r}; it must be at most 1, for all images")
         if each.name == "side" and value < 16:
             raise ValueError(f"{place} is {value!r}; images have 16 pixels or more")

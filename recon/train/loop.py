@@ -13,6 +13,7 @@ from rayfold.recon.checks import nonnegative, positive
 from rayfold.recon.errors import InconsistentInput
 from rayfold.recon.train.files import read, write
 from rayfold.recon.train.sample import Model, Sample, Task
+from rayfold.recon.train.together import Group
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +84,8 @@ class Trainer:
     optimiser : callable, optional
         From parameters to a ``torch.optim`` optimiser; Adam by default. Its learning rate is set by the plan,
         times the "factor" of a group of parameters that has one.
+    group : Group, optional
+        Processes that train the same model at once; a step then follows the mean of their gradients.
 
     Examples
     --------
@@ -109,10 +112,11 @@ class Trainer:
         plan: Plan,
         *,
         optimiser: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer] | None = None,
+        group: Group | None = None,
     ) -> None:
         import torch
 
-        self.model, self.task, self.loss, self.plan = model, task, loss, plan
+        self.model, self.task, self.loss, self.plan, self.group = model, task, loss, plan, group
         trained = [p for p in model.parameters() if p.requires_grad]
         if not trained:
             raise ValueError("the model has nothing to train; name a field in `trainable`, or give a network")
@@ -138,13 +142,18 @@ class Trainer:
             group["lr"] = self.plan.rate_at(self.done) * group.get("factor", 1.0)
         with _own_numbers(self._states) as states:
             loss = self.loss(self.model, self.task(self.generator), self.generator)
+            self.optimiser.zero_grad()
+            loss.backward()
+            loss = loss.detach()
+            trained = [p for group in self.optimiser.param_groups for p in group["params"]]
+            if self.group is not None:
+                for p in trained:  # what this process has not used, others may have
+                    p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+                self.group.mean([loss, *(p.grad for p in trained)])
             if not bool(loss.isfinite()):
                 raise ArithmeticError(
                     f"the loss of step {self.done + 1} is {loss.item()}; lower the learning rate or the clip"
                 )
-            self.optimiser.zero_grad()
-            loss.backward()
-            trained = [p for group in self.optimiser.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(trained, self.plan.clip)
             self.optimiser.step()
         self._states = states
@@ -156,7 +165,7 @@ class Trainer:
                 self.mean[key].lerp_(value, 1 - memory)
             else:
                 self.mean[key].copy_(value)
-        return float(loss.detach())
+        return float(loss)
 
     def run(
         self,

@@ -48,25 +48,26 @@ class Noising:
 
     def __call__(self, generator: torch.Generator) -> Noisy:
         truth, phased = self.pool.draw(self.batch, self.side, generator)
-        n = len(truth)
+        n, device, source = len(truth), truth.device, self.pool.source(generator)
 
         def uniform(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator)
+            return torch.rand(shape, generator=source, device=device)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=source, device=device)
 
         sigma = torch.exp(math.log(self.low) + uniform(n) * math.log(self.high / self.low))
         # per octave: nothing, a slope (ramp-filtered or smoothed noise), or anything at all
         kind = uniform(n)
-        slope = (2.6 * uniform(n) - 1.3)[:, None] * torch.arange(4)
-        free = 1.5 * torch.randn(n, 4, generator=generator)
+        slope = (2.6 * uniform(n) - 1.3)[:, None] * torch.arange(4, device=device)
         logs = torch.where(
-            (kind < 0.45)[:, None], 0 * slope, torch.where((kind < 0.85)[:, None], slope, free)
+            (kind < 0.45)[:, None], 0 * slope, torch.where((kind < 0.85)[:, None], slope, 1.5 * normal(n, 4))
         )
         logs = logs - logs.amax(1, keepdim=True) * 0.5
         levels = sigma[:, None] * logs.clamp(-4, 1.2).exp()
-        white = torch.randn(truth.shape, generator=generator)
-        noise = shape_noise(white, levels[:, None])
+        noise = shape_noise(normal(*truth.shape), levels[:, None])
         # uneven in space, as behind a shoulder or far from the coils; and growing with the signal
-        coarse = (1.2 * torch.randn(n, 1, 3, 3, generator=generator)).clamp(-2, 2)
+        coarse = (1.2 * normal(n, 1, 3, 3)).clamp(-2, 2)
         uneven = F.interpolate(coarse, size=truth.shape[-2:], mode="bicubic", align_corners=True).exp()
         weight = torch.where((uniform(n) < 0.3)[:, None, None, None], uneven, torch.ones_like(uneven))
         size = truth.square().sum(1, keepdim=True).sqrt()
@@ -75,7 +76,7 @@ class Noising:
         noise = noise * weight
         noise[:, 1] *= phased[:, None, None]
         # a user's level is never exact
-        told = levels * (0.1 * torch.randn(n, 1, generator=generator)).exp()
+        told = levels * (0.1 * normal(n, 1)).exp()
         return Noisy(truth + noise, told[:, :, None, None] * weight, truth)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from rayfold.recon.checks import positive
 from rayfold.recon.foundation.bands import shape_noise
+from rayfold.recon.train.sample import seed_of
 
 Make = Callable[[tuple[int, int], int], Any]
 
@@ -28,7 +30,7 @@ class Pool:
     ----------
     make : callable
         From shape and seed to an image whose bright parts are about 1, real or complex, as
-        `rayfold.recon.phantoms.mixture`.
+        `rayfold.recon.phantoms.mixture`; of a module, if there are workers.
     side, window, hold, seed : int
         Side of the images in pixels, images held, draws per new image, first seed.
     complex_part : float
@@ -37,6 +39,13 @@ class Pool:
         Share of patches with a fine random texture of their own, 0.2 to 3 % strong, that belongs to the
         image: what people call the truth is itself a scan with some noise, and a prior told of other noise
         only must keep it.
+    sharp : float
+        Share of patches of every second pixel, without a mean over those between: their edges are sharper
+        than a pixel, as those of images that were sampled or cropped in k-space.
+    workers : int
+        Processes that make images ahead; without, they are made when they are needed.
+    device : device
+        Where the images are held and the patches made.
 
     Examples
     --------
@@ -56,43 +65,88 @@ class Pool:
         seed: int = 0,
         complex_part: float = 0.4,
         grain: float = 0.3,
+        sharp: float = 0.4,
+        workers: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
         positive(side=side, window=window, hold=hold)
-        self.side, self.window, self.hold, self.seed = side, window, hold, seed
-        self.complex_part, self.grain = complex_part, grain
-        self.draws = 0
-
-        @lru_cache(maxsize=window + 1)
-        def image(j: int) -> Any:
-            return np.ascontiguousarray(make((side, side), j))
-
-        self._image = image
+        self.make, self.side, self.window, self.hold, self.seed = make, side, window, hold, seed
+        self.complex_part, self.grain, self.sharp = complex_part, grain, sharp
+        self.device, self.draws = torch.device(device), 0
+        self._images = torch.zeros(window, 2, side, side, device=self.device)
+        self._complex = torch.zeros(window, dtype=torch.bool)
+        self._held = [-1] * window  # the image in each place
+        # not forked: threads of the kernels and a device do not survive that
+        self._workers = ProcessPoolExecutor(workers, get_context("spawn")) if workers else None
+        self._ahead: dict[int, Future[Any]] = {}
 
     def seek(self, draws: int) -> None:
         """As if `draws` draws had been made: a training that goes on sees what it would have seen."""
         self.draws = draws
 
+    def source(self, generator: torch.Generator) -> torch.Generator:
+        """Random numbers on the device of the images, from those of the host."""
+        if self.device.type == "cpu":
+            return generator
+        return torch.Generator(self.device).manual_seed(seed_of(generator))
+
+    def close(self) -> None:
+        """Let the workers end."""
+        if self._workers is not None:
+            self._workers.shutdown(wait=True, cancel_futures=True)
+
     def draw(self, n: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Patches ``(n, 2, side, side)``, real and imaginary part, and which of them have a phase."""
         first = self.seed + self.draws // self.hold
         self.draws += 1
-        out = torch.zeros(n, 2, side, side)
-        phased = torch.rand(n, generator=generator) < self.complex_part
-        for k in range(n):
-            pick, turn, y, x = (int(v) for v in torch.randint(2**31, (4,), generator=generator))
-            image = self._image(first + pick % self.window)
-            strength, *waves = torch.rand(9, generator=generator).tolist()
-            room = self.side - side + 1
-            patch = image[y % room : y % room + side, x % room : x % room + side]
-            patch = np.rot90(patch, turn % 4)[:: 1 if turn % 8 < 4 else -1]
-            if phased[k]:
-                if not np.iscomplexobj(patch) or turn % 3 == 0:
-                    patch = np.abs(patch) * _phase(side, waves, 6 * strength)
-                out[k, 0] = torch.from_numpy(np.ascontiguousarray(patch.real))
-                out[k, 1] = torch.from_numpy(np.ascontiguousarray(patch.imag))
-            else:
-                out[k, 0] = torch.from_numpy(np.ascontiguousarray(np.abs(patch)))
-        return out + self._grain(n, side, phased, generator), phased
+        pick, turn, y, x = torch.randint(2**31, (4, n), generator=generator)
+        phased, sharp = torch.rand(2, n, generator=generator) < torch.tensor(
+            [[self.complex_part], [self.sharp]]
+        )
+        place = (first + pick % self.window) % self.window
+        self._hold(first, place)
+        stride = torch.where(sharp & (2 * side <= self.side), 2, 1)
+        room = self.side - (side - 1) * stride
+        steps = torch.arange(side)
+        rows, columns = (
+            start[:, None] % room[:, None]
+            + stride[:, None] * torch.where(flip[:, None], steps.flip(0), steps)
+            for start, flip in ((y, turn % 2 == 1), (x, turn // 2 % 2 == 1))
+        )
+        at = (v.to(self.device) for v in (place[:, None, None], rows[:, :, None], columns[:, None, :]))
+        where, row, column = at
+        out = self._images[where, :, row, column].movedim(-1, 1)
+        out = torch.where(self._flags(turn // 4 % 2 == 1), out.transpose(-1, -2), out)
+        plain = (
+            torch.hypot(out[:, 0], out[:, 1])[:, None]
+            * torch.tensor([1.0, 0.0], device=self.device)[:, None, None]
+        )
+        waves, strength = torch.rand(n, 8, generator=generator), 6 * torch.rand(n, generator=generator)
+        turned = plain[:, :1] * _phase(side, waves.to(self.device), strength.to(self.device))
+        own = phased & self._complex[place] & (turn % 3 != 0)
+        out = torch.where(self._flags(own), out, torch.where(self._flags(phased), turned, plain))
+        return out + self._grain(n, side, phased, generator), phased.to(self.device)
+
+    def _flags(self, which: Tensor) -> Tensor:
+        return which.to(self.device)[:, None, None, None]
+
+    def _hold(self, first: int, places: Tensor) -> None:
+        """Have the images of these places of the window."""
+        if self._workers is not None:
+            for j in range(first, first + self.window + 8):
+                if self._held[j % self.window] != j and j not in self._ahead:
+                    self._ahead[j] = self._workers.submit(_made, self.make, self.side, j)
+        for place in places.unique().tolist():
+            j = first + (place - first) % self.window
+            if self._held[place] == j:
+                continue
+            waiting = self._ahead.pop(j, None)
+            image = _made(self.make, self.side, j) if waiting is None else waiting.result()
+            self._complex[place] = bool(np.iscomplexobj(image))
+            parts = np.stack([image.real, image.imag]) if np.iscomplexobj(image) else image[None]
+            self._images[place] = 0
+            self._images[place, : len(parts)] = torch.from_numpy(parts).to(self.device)
+            self._held[place] = j
 
     def _grain(self, n: int, side: int, phased: Tensor, generator: torch.Generator) -> Tensor:
         """The texture of the patches that have one; of a real image it is real."""
@@ -100,15 +154,22 @@ class Pool:
         strength = 0.002 * torch.exp(math.log(15) * torch.rand(n, generator=generator))
         slope = (2 * torch.rand(n, 1, generator=generator) - 1) * torch.arange(4)
         levels = (strength * has)[:, None] * (slope - slope.amax(1, keepdim=True)).exp()
-        texture = shape_noise(torch.randn(n, 2, side, side, generator=generator), levels[:, None])
-        texture[:, 1] *= phased[:, None, None]
+        white = torch.randn(n, 2, side, side, generator=self.source(generator), device=self.device)
+        texture = shape_noise(white, levels[:, None].to(self.device))
+        texture[:, 1] *= phased.to(self.device)[:, None, None]
         return texture
 
 
-def _phase(side: int, waves: list[float], strength: float) -> Any:
-    """A unit factor whose phase is a low-order polynomial in both coordinates, in rad up to `strength`."""
-    t = np.linspace(-1, 1, side, dtype=np.float32)
-    y, x = t[:, None], t[None, :]
-    a = [2 * w - 1 for w in waves]
-    form = a[0] * x + a[1] * y + a[2] * x * y + a[3] * x**2 + a[4] * y**2 + a[5] * x**3 + a[6] * y**3
-    return np.exp(1j * (2 * np.pi * waves[7] + strength * form)).astype(np.complex64)
+def _made(make: Make, side: int, j: int) -> Any:
+    image = np.ascontiguousarray(make((side, side), j))
+    return image.astype(np.complex64 if np.iscomplexobj(image) else np.float32, copy=False)
+
+
+def _phase(side: int, waves: Tensor, strength: Tensor) -> Tensor:
+    """Unit factors ``(n, 2, side, side)``, their phases polynomials of low order up to `strength` (rad)."""
+    t = torch.linspace(-1, 1, side, device=waves.device)
+    y, x = t[:, None].expand(side, side), t[None, :].expand(side, side)
+    terms = torch.stack([x, y, x * y, x**2, y**2, x**3, y**3])
+    form = torch.einsum("nk,kyx->nyx", 2 * waves[:, :7] - 1, terms) * strength[:, None, None]
+    angle = 2 * math.pi * waves[:, 7, None, None] + form
+    return torch.stack([angle.cos(), angle.sin()], 1)

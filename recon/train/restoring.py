@@ -68,16 +68,17 @@ class Restoring:
 
     def _images(self, generator: torch.Generator, rng: np.random.Generator, task: str) -> Tensor:
         """``(batch, 2, n, n)``: for CT twice as fine as the image, else as it is; whole objects or parts."""
-        images, _phased = self.pool.draw(self.batch, 2 * self.side, generator)
-        if task == "ct":
-            images[:, 0] = images.square().sum(1).sqrt()
-            images[:, 1] = 0
-            if rng.random() < 0.4:  # a part of the object, as fine as it was drawn
-                images = F.interpolate(images[..., : self.side, : self.side], scale_factor=2, mode="bilinear")
-            return images * _round(2 * self.side) if rng.random() < 0.5 else images
-        if rng.random() < 0.5:
-            return images[..., : self.side, : self.side]
-        return F.avg_pool2d(images, 2)
+        part = rng.random() < 0.5  # of the object, as fine as it was drawn or finer
+        images, _phased = self.pool.draw(self.batch, self.side if part else 2 * self.side, generator)
+        if task != "ct":
+            return images if part else F.avg_pool2d(images, 2)
+        images[:, 0] = images.square().sum(1).sqrt()
+        images[:, 1] = 0
+        if part and rng.random() < 0.5:
+            images = F.interpolate(images, scale_factor=2, mode="bilinear")
+        elif part:  # blocks: edges between pixels
+            images = images.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return images * _round(2 * self.side, images.device) if rng.random() < 0.5 else images
 
     def _ct(
         self, fine: Tensor, rng: np.random.Generator, generator: torch.Generator
@@ -93,7 +94,7 @@ class Restoring:
         scale = rng.uniform(1, 5.5) / clean.amax((-2, -1), keepdim=True).clamp(min=1e-3)
         clean, truth = clean * scale, truth * scale
         size = protocol.scale(truth, clean).clamp(min=1e-3)
-        y = protocol.measure(clean, scale=size, seed=seed_of(generator))
+        y = protocol.measure(clean, scale=size, seed=self.pool.source(generator))
         return Problem(A, y, protocol.noise(size)), truth
 
     def _mri(
@@ -104,7 +105,7 @@ class Restoring:
         A = protocol.operator(volume)
         clean = A(truth)
         size = protocol.scale(truth, clean).clamp(min=1e-3)
-        y = protocol.measure(clean, scale=size, seed=seed_of(generator))
+        y = protocol.measure(clean, scale=size, seed=self.pool.source(generator))
         return Problem(A, y, protocol.noise(size)), truth
 
     def _superresolution(
@@ -125,7 +126,7 @@ class Restoring:
         clean = A(truth)
         top = clean.abs().amax((-2, -1), keepdim=True).clamp(min=1e-3)
         noise = Gaussian(top * float(np.exp(rng.uniform(np.log(0.002), np.log(0.05)))))
-        return Problem(A, noise.sample(clean, seed_of(generator)), noise), truth
+        return Problem(A, noise.sample(clean, self.pool.source(generator)), noise), truth
 
 
 class EveryStep(nn.Module):
@@ -189,7 +190,7 @@ class Restored:
         return total / (1 + (self.early if len(images) > 1 else 0))
 
 
-def _round(n: int) -> Tensor:
+def _round(n: int, device: torch.device) -> Tensor:
     """1 inside the largest disc, fading to 0: what a gantry sees."""
-    t = torch.linspace(-1, 1, n)
+    t = torch.linspace(-1, 1, n, device=device)
     return torch.clamp((1 - torch.hypot(t[:, None], t[None, :])) * n / 4, 0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,8 @@ from rayfold.recon.train.record import (
     write_losses,
 )
 from rayfold.recon.train.restoring import EveryStep, Restoring
-from rayfold.recon.train.stages import Ahead, Judged, Stages, StopRequest
+from rayfold.recon.train.stages import Judged, Share, Stages, StopRequest
+from rayfold.recon.train.together import Group, partners
 
 CONFIG, TRAINING, WEIGHTS = "config.toml", "training.safetensors", "weights.safetensors"
 LOSSES, CURVES = "loss.csv", "loss.png"
@@ -70,7 +72,7 @@ def train(
     resume : bool
         Go on where the training in the folder was saved: bit for bit on a CPU with as many threads.
     device : str
-        A torch device; "auto" is the GPU where there is one. Samples are drawn on the CPU.
+        A torch device; "auto" is the GPU where there is one.
     progress : callable, optional
         Called with (steps done, steps in all, losses in decibels by task) after each step.
 
@@ -86,12 +88,30 @@ def train(
     folder = Path(folder)
     config = _settled(config, folder, resume=resume)
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if config.processes == 1:
+        return _train(None, config, folder, resume, where, progress)
+    with partners(config.processes, _train, config, folder, resume, where) as group:
+        return _train(group, config, folder, resume, where, progress)
+
+
+def _train(
+    group: Group | None,
+    config: Config,
+    folder: Path,
+    resume: bool,
+    where: torch.device,
+    progress: Progress | None = None,
+) -> Trained:
+    """The training itself, in each of its processes; only the first one writes."""
+    rank, size = (0, 1) if group is None else (group.rank, group.size)
+    if size > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // size))
     begin = replace(config, start="") if resume else config  # what is loaded then replaces all
     model = EveryStep(*_start(begin), config.precision).to(where)
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task = Ahead(_stages(config), config.workers, where)
+    task = Share(_stages(config, where), rank, size)
     loss = Judged(config.share, config.precision)
-    trainer = Trainer(model, task, loss, config.plan)  # type: ignore[arg-type]
+    trainer = Trainer(model, task, loss, config.plan, group=group)  # type: ignore[arg-type]
     rows: list[Row] = []
     if resume:
         trainer.load(folder / TRAINING)
@@ -100,6 +120,8 @@ def train(
     began = time.monotonic()
 
     def save() -> None:  # the state last: what it says is done then stands in all the others
+        if rank:
+            return
         write_losses(folder / LOSSES, rows)
         _plot(folder / CURVES, rows)
         _weights(folder / WEIGHTS, config, trainer, rows, where)
@@ -110,14 +132,16 @@ def train(
 
         def after(done: int, _: float) -> bool:
             nonlocal stopped
-            seconds = before + time.monotonic() - began
+            asked, seconds = stop.asked, before + time.monotonic() - began
+            if group is not None:
+                asked, seconds = group.agree(asked, seconds)
             rows.append((done, *(loss.parts.get(name, float("nan")) for name in TASKS), seconds))
             if progress is not None:
                 progress(done, config.steps, loss.parts)
             if config.minutes:
                 _hurry(trainer, seconds / (60 * config.minutes))
                 stopped = "time" if seconds >= 60 * config.minutes else None
-            stopped = "interrupt" if stop.asked else stopped
+            stopped = "interrupt" if asked else stopped
             if done % config.save == 0 and stopped is None and done < config.steps:
                 save()
             return stopped is None
@@ -173,15 +197,18 @@ def _start(config: Config) -> tuple[Network, Schedule]:
     return found, steps if steps.n == config.unrolled else schedule
 
 
-def _stages(config: Config) -> Stages:
+def _stages(config: Config, device: torch.device) -> Stages:
     images, alone = config.images, config.alone_until
-    pool = Pool(phantoms.mixture, **vars(images))
+    ahead = {"workers": config.workers, "device": device}
+    pool = Pool(phantoms.mixture, **vars(images), **ahead)  # type: ignore[arg-type]
     noising = Noising(pool, config.denoise.batch, config.denoise.side)
     if alone >= config.steps:
         return Stages(noising, None, alone, config.seed)
-    both = {**vars(images), "side": max(images.side, 2 * config.restore.side)}
-    restoring = Restoring(Pool(phantoms.mixture, **both), config.restore.batch, config.restore.side)
-    return Stages(noising, restoring, alone, config.seed)
+    wide = {**vars(images), "side": max(images.side, 2 * config.restore.side)}
+    same = wide == vars(images) and not alone
+    both = pool if same else Pool(phantoms.mixture, **wide, **ahead)  # type: ignore[arg-type]
+    restoring = Restoring(both, config.restore.batch, config.restore.side)
+    return Stages(noising, restoring, alone * config.processes, config.seed)
 
 
 def _hurry(trainer: Trainer, share: float) -> None:

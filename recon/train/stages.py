@@ -1,20 +1,16 @@
-"""Both stages of the prior's training as one task and one loss, with samples drawn ahead on other threads."""
+"""Both stages of the prior's training as one task and one loss, and how a training is asked to end."""
 
 from __future__ import annotations
 
-import copy
 import math
-import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rayfold.recon.foundation.convert import tensors
 from rayfold.recon.train.noisy import Denoised, Noising, Noisy
 from rayfold.recon.train.restoring import EveryStep, Restored, Restoring, Scanned
 
@@ -27,20 +23,12 @@ class Both(NamedTuple):
     noisy: Noisy | None
     scanned: Scanned | None
 
-    def to(self, device: torch.device) -> Both:
-        """The same on a device."""
-        noisy = None if self.noisy is None else Noisy(*(t.to(device) for t in self.noisy))
-        if self.scanned is None:
-            return Both(noisy, None)
-        problem, truth, task = self.scanned
-        return Both(noisy, Scanned(tensors(problem, device), truth.to(device), task))
-
 
 @dataclass(eq=False)
 class Stages:
     """Noisy images alone for the first steps, then scans beside them.
 
-    Sample k depends on the seed and k only, so that several threads may draw, and a training that goes on
+    Sample k depends on the seed and k only, so that several processes may draw, and a training that goes on
     sees what it would have seen.
 
     Parameters
@@ -69,56 +57,33 @@ class Stages:
         return Both(noisy, self.restoring(generator))
 
 
-class Ahead:
-    """A task for `Trainer`: the samples of `Stages` in order, drawn ahead by threads if there are any.
+class Share:
+    """A task for `Trainer`: the samples of `Stages` in order, or every n-th of them.
 
     Parameters
     ----------
     stages : Stages
         What draws.
-    workers : int
-        Threads; each holds a few samples ready. 0 draws in the caller's.
-    device : device
-        Where samples go.
+    first, every : int
+        Number of the first sample, and from one to the next.
     """
 
-    def __init__(self, stages: Stages, workers: int = 0, device: torch.device | None = None) -> None:
-        self.stages, self.device, self.next = stages, device or torch.device("cpu"), 0
-        self.pool = ThreadPoolExecutor(workers) if workers else None
-        self.depth = 2 * workers
-        self._pending: dict[int, Future[Both]] = {}
-        # copies have a place of their own in the images, which they share
-        self._idle: queue.SimpleQueue[Stages] = queue.SimpleQueue()
-        for _ in range(workers):
-            self._idle.put(copy.deepcopy(stages))
+    def __init__(self, stages: Stages, first: int = 0, every: int = 1) -> None:
+        self.stages, self.first, self.every, self.next = stages, first, every, 0
 
     def seek(self, draws: int) -> None:
-        """Go on with sample number `draws`."""
+        """Go on as if `draws` samples had been drawn."""
         self.next = draws
-        for future in self._pending.values():
-            future.cancel()
-        self._pending.clear()
 
     def __call__(self, generator: torch.Generator) -> Both:
         k, self.next = self.next, self.next + 1
-        if self.pool is None:
-            return self.stages.sample(k).to(self.device)
-        for j in range(k, k + self.depth):
-            if j not in self._pending:
-                self._pending[j] = self.pool.submit(self._draw, j)
-        return self._pending.pop(k).result().to(self.device)
-
-    def _draw(self, k: int) -> Both:
-        stages = self._idle.get()
-        try:
-            return stages.sample(k)
-        finally:
-            self._idle.put(stages)
+        return self.stages.sample(self.first + k * self.every)
 
     def close(self) -> None:
-        """Let the threads end."""
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=True)
+        """Let the processes that make images end."""
+        self.stages.noising.pool.close()
+        if self.stages.restoring is not None:
+            self.stages.restoring.pool.close()
 
 
 @dataclass(eq=False)
