@@ -52,8 +52,11 @@ def run_tests() -> dict[str, Any]:
         words += ["-o", "addopts=--import-mode=importlib"]
         if importlib.util.find_spec("xdist"):  # most of the time goes into compiling, on the host
             words += ["-n", "6"]
-        done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
-        lines = (done.stdout + done.stderr).strip().splitlines()
+        shared = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # JAX would take the whole card
+        done = subprocess.run(
+            [sys.executable, *words], cwd=ROOT, env=shared, capture_output=True, text=True, check=False
+        )
+        lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines()
         failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
         tail = [] if done.returncode == 0 else lines[-60:]
         return {

@@ -99,9 +99,10 @@ def brightness(A: LinearOperator, like: Tensor) -> Tensor | None:
         return None
     ones = torch.ones(last.in_shape, dtype=like.dtype, device=like.device)
     squared = last.H(last(ones)).real
-    top = squared.amax()
-    seen = squared > 1e-4 * top
-    centre = squared[tuple(n // 2 for n in last.in_shape)].clamp(min=0.01 * top)
+    lit = squared[squared > 1e-4 * squared.amax()]
+    usual = lit.median() if lit.numel() else squared.new_ones(())  # not the largest: coils burn at the border
+    seen = squared > 1e-3 * usual
+    centre = squared[tuple(n // 2 for n in last.in_shape)].clamp(min=0.05 * usual)
     return torch.where(seen, squared / centre, torch.zeros_like(squared)).sqrt()
 
 

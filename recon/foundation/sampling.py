@@ -165,7 +165,7 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
         told = (solver.strength * now)[..., None, None] * state.errors.map.unsqueeze(-3)
         z = apply_network(solver.network, x, told, strength=solver.strength, precision=solver.precision)
         k = round(t / max(len(levels) - 1, 1) * last)
-        left = solver.schedule.left(k, now, state.signal, torch.ones_like(now))
+        left = solver.schedule.left(k, now, now, state.signal)
         power, wide = (spectrum_of(size, left) for size in (A.in_shape, task.grid.full))
         z = task.solve(z, y - A(z), power, wide, INNER)
         if t + 1 < len(levels):

@@ -9,20 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from rayfold.operators.noise import Gaussian
-from rayfold.operators.xray import XRay
-from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
 from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
 from rayfold.recon.foundation.errors import Errors, probe, seen
-from rayfold.recon.foundation.frequencies import Frequencies, first
-from rayfold.recon.foundation.information import image_spectrum, information
+from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.foundation.information import information
 from rayfold.recon.foundation.lines import Lines
 from rayfold.recon.foundation.network import Network
+from rayfold.recon.foundation.spectrum import expected_spectrum, relative_levels, with_pixels
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
 
-PIXELS = 0.1  # of the second octave of the image: what is finer than a pixel, seen by a ray through one pixel
+MOST = 1.5  # factor by which a change is enlarged: levels are not known so well
 
 
 class Schedule(nn.Module):
@@ -45,22 +44,50 @@ class Schedule(nn.Module):
         """Levels ``(..., 4)`` to tell the network in step k, of those ``(..., 4)`` that are expected."""
         return levels * self.told[min(k, self.n - 1)].exp()
 
-    def left(self, k: int, levels: Tensor, signal: Tensor, fresh: Tensor) -> Tensor:
+    def left(self, k: int, levels: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
         """Levels ``(..., 4)`` of the error that the network leaves: a smaller share the stronger the noise.
 
-        `signal` are those of the image, in the same units; `fresh` is by which part the data step before has
-        lowered the levels. Where it has brought nothing, the network has seen this error before.
+        `noise` is the part of the error that the network can remove (`added`), `signal` are the levels of the
+        image, in the same units.
         """
-        against = torch.log(levels.clamp(min=1e-30) / signal.clamp(min=1e-30))
+        against = torch.log(noise.clamp(min=1e-30) / signal.clamp(min=1e-30))
         share = torch.sigmoid(self.kept[min(k, self.n - 1)] - self.slope * against.clamp(-20, 20))
         share = share.clamp(min=0.1)  # no step is trusted with more than 20 dB
-        return levels * (1 - (1 - share) * fresh.clamp(0, 1))
+        return (levels**2 - (1 - share**2) * noise**2).clamp(min=0).sqrt()
+
+
+def added(levels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of an error that the data have added, and what makes their change unbiased.
+
+    The best linear estimate leaves an error of level s that is not correlated with it: of the error before,
+    of level t, the share ``s^2 / t^2`` is still missing, and the rest, ``s (1 - s^2 / t^2)^(1/2)``, is noise
+    that was added. A network can remove what was added. What is missing it would only take for smoothness of
+    the image: the change that the data made is therefore enlarged by ``1 / (1 - s^2 / t^2)``, up to `MOST`,
+    and its noise with it.
+
+    Parameters
+    ----------
+    levels, before : Tensor, (..., 4)
+        s and t.
+
+    Returns
+    -------
+    noise, gain : Tensor, (..., 4)
+
+    References
+    ----------
+    S. Rangan, P. Schniter and A. K. Fletcher, IEEE Trans. Inf. Theory 65 (2019) 6664, vector approximate
+    message passing, where both sides pass on unbiased estimates.
+    """
+    new = 1 - (levels / before.clamp(min=1e-30)).clamp(max=1) ** 2
+    return levels * new.sqrt(), 1 / new.clamp(min=1 / MOST)
 
 
 class State(NamedTuple):
     """State of `PhysicsSteps`: the image ``(..., *A.in_shape)``, and what is known of the errors in it.
 
-    `levels` ``(..., 4)`` are those of the error of x by octave, `signal` those of the image itself, `change`
+    `levels` ``(..., 4)`` are those of the error of x by octave, `signal` those of the image itself,
+    `prior` those that were expected of it, `change`
     ``(..., *A.in_shape)`` is what the last data step did, `task` solves data steps, `errors` says what they
     leave. All but x are in units of `scale`, in which the data are about 1: no unit is too small or too
     large for the arithmetic.
@@ -73,6 +100,7 @@ class State(NamedTuple):
     errors: Errors
     levels: Tensor
     signal: Tensor
+    prior: Tensor
     change: Tensor | None
 
 
@@ -128,11 +156,10 @@ class PhysicsSteps:
         known = information(problem, gram_of(problem), grid)
         light = brightness(A, problem.y)
         task = DataStep(problem, grid, known, back, shading(light), Lines.of(problem))
-        signal, found = self._signal(task)
-        own = image_spectrum(A.in_shape, known.device), image_spectrum(grid.full, known.device)
-        task = _with_pixels(task, signal, found, own[0])
-        problem, known = task.problem, task.known
-        power, wide = (along(A.in_shape, signal**2) * each for each in own)
+        relative = relative_levels(task, light)
+        task = with_pixels(task, relative)
+        problem = task.problem
+        power, wide = (expected_spectrum(shape, relative) for shape in (A.in_shape, grid.full))
         known_image, data = probe(task, power, light)
         both = torch.stack([problem.y + torch.zeros_like(data), data])
         zero = known_image.new_zeros((2, *known_image.shape))
@@ -145,21 +172,24 @@ class PhysicsSteps:
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
         signal_levels = torch.maximum(levels_of(plane(found_power, n)), 1e-2 * levels_of(plane(wide, n)))
         levels = errors.expected(promised, signal_levels)
-        return State(x * scale, 0, scale, task, errors, levels, signal_levels, None)
+        prior = levels_of(plane(wide, n))
+        return State(x * scale, 0, scale, task, errors, levels, signal_levels, prior, None)
 
     def step(self, problem: Problem, state: State) -> State:
         """Data step from the last image (the first has it from `init`), then the network."""
-        levels, change = state.levels, None
+        levels, change, shape = state.levels, None, state.task.problem.A.in_shape
         x = before = state.x / state.scale
         if state.k:
             x, promised = self._towards_data(state.task, x, levels)
             change = x - before
             levels = state.errors.expected(promised, levels)
-        told = self.schedule.level(state.k, levels) * self.strength
+        noise, gain = added(levels, state.levels if state.k else state.prior)
+        more = spectrum_of(shape, (gain - 1).clamp(min=1e-6)).sqrt()
+        x = x + Frequencies(shape, (0,) * len(shape)).filter(x if change is None else change, more)
+        told = self.schedule.level(state.k, noise * gain) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = apply_network(self.network, x, told, change, strength=self.strength, precision=self.precision)
-        fresh = 1 - levels / state.levels if state.k else torch.ones_like(levels)
-        levels = self.schedule.left(state.k, levels, state.signal, fresh)
+        levels = self.schedule.left(state.k, levels, noise, state.signal)
         if state.k + 1 == self.last:
             x, _ = self._towards_data(state.task, x, levels)
         return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)
@@ -169,57 +199,6 @@ class PhysicsSteps:
         power, wide = (spectrum_of(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
         x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
         return x, task.promised(wide)
-
-    @staticmethod
-    def _signal(task: DataStep) -> tuple[Tensor, Tensor]:
-        """Root mean square of the image (of each part of a complex one) without its noise; a first image.
-
-        From filtered back-projection where there is one; else from the energy of ``b = A.H W y``, which
-        is ``H^2 S + H`` per frequency for images of spectrum S.
-        """
-        problem, axes, known = task.problem, task.grid.axes, task.known
-        if task.back is None:
-            found = task.lit(problem.A.H(problem.weigh(problem.y)))
-            shape = image_spectrum(task.grid.full, known.device).to(known.dtype)
-            noise, scale = known.mean(axes), (known**2 * shape).mean(axes)
-        else:
-            found = task.back(problem.y)
-            floor = 1e-3 * known.amax(axes, keepdim=True)
-            noise, scale = (known / (known + floor) ** 2).mean(axes), torch.ones_like(known[..., 0, 0])
-        tiny = torch.finfo(known.dtype).tiny
-        power = (found * found.conj()).real.mean(axes) / (2 if found.is_complex() else 1)
-        power = torch.maximum(power - noise, 0.05 * power) / scale.clamp(min=tiny)
-        least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
-        return torch.maximum(power, least).sqrt(), found
-
-
-def _with_pixels(task: DataStep, signal: Tensor, found: Tensor, typical: Tensor) -> DataStep:
-    """With noise for what no image of pixels explains, where data are projections.
-
-    Rays meet detail within pixels. Projections of synthetic objects and CT slices that were drawn on a grid
-    twice as fine differ from those of their pixels by 0.05 to 0.1 of the level of the second octave of the
-    image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a pixel apart):
-    measured for 64 to 256 pixels and seven kinds of objects. Data that are told to be more exact than that
-    would be fitted to errors.
-    """
-    problem, known = task.problem, task.known
-    noise, shape, part = problem.noise, problem.A.in_shape, first(problem.A, XRay)
-    if part is None or len(shape) != 2 or not isinstance(noise, Gaussian) or noise.sigma is None:
-        return task
-    power = torch.fft.fft2(found, norm="ortho").abs() ** 2
-    floor = 1e-3 * known.amax(task.grid.axes, keepdim=True)
-    own, drawn = levels_of(power)[..., 1] ** 2, levels_of(known / (known + floor) ** 2)[..., 1] ** 2
-    usual = (
-        signal * levels_of(typical)[..., 1]
-    )  # streaks of few views look like detail: no more than is usual
-    octave = torch.minimum((own - drawn).clamp(min=0).sqrt(), usual)
-    side = min(part.volume.steps) * max(shape) ** 0.5
-    least = along(problem.A.out_shape, PIXELS * side * octave)
-    sigma = torch.as_tensor(noise.sigma, dtype=least.dtype, device=least.device)
-    more = problem._replace(noise=replace(noise, sigma=torch.hypot(sigma, least)))
-    axes, ones = tuple(range(-len(problem.A.out_shape), 0)), torch.ones_like(problem.y)
-    share = more.weigh(ones).mean(axes) / problem.weigh(ones).mean(axes)
-    return task._replace(problem=more, known=known * along(task.grid.full, share))
 
 
 def _normalised(problem: Problem) -> tuple[Problem, Tensor]:
