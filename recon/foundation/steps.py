@@ -22,6 +22,8 @@ from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
 
 MOST = 1.5  # factor by which a change is enlarged: levels are not known so well
+TINY = 1e-30  # in units of the squared data
+LEAST = 1e-4  # share of an error that counts as added: the derivative of a root ends at 0
 
 
 class Schedule(nn.Module):
@@ -53,7 +55,7 @@ class Schedule(nn.Module):
         against = torch.log(noise.clamp(min=1e-30) / signal.clamp(min=1e-30))
         share = torch.sigmoid(self.kept[min(k, self.n - 1)] - self.slope * against.clamp(-20, 20))
         share = share.clamp(min=0.1)  # no step is trusted with more than 20 dB
-        return (levels**2 - (1 - share**2) * noise**2).clamp(min=0).sqrt()
+        return (levels**2 - (1 - share**2) * noise**2).clamp(min=TINY).sqrt()
 
 
 def added(levels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,6 +82,7 @@ def added(levels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     message passing, where both sides pass on unbiased estimates.
     """
     new = 1 - (levels / before.clamp(min=1e-30)).clamp(max=1) ** 2
+    new = new.clamp(min=LEAST)
     return levels * new.sqrt(), 1 / new.clamp(min=1 / MOST)
 
 

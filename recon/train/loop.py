@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = "rayfold training 1"
+SKIPS = 5
 Loss = Callable[[Model, Sample, "torch.Generator"], Any]
 
 
@@ -123,7 +124,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(trained) if optimiser is None else optimiser(trained)
         self.generator = torch.Generator().manual_seed(plan.seed)
         self.mean = {k: v.detach().clone() for k, v in model.state_dict().items()} if plan.average else {}
-        self.done = 0
+        self.done = self.skipped = self._lost = 0
         with _own_numbers(None) as states:
             torch.manual_seed(plan.seed)
         self._states = states
@@ -134,7 +135,8 @@ class Trainer:
         Raises
         ------
         ArithmeticError
-            If the loss is not finite; the weights are then those before the step.
+            If so many steps in a row as `SKIPS` had no finite loss or gradient. Single ones are skipped, which
+            leaves the weights as they were, and counted as `skipped`.
         """
         import torch
 
@@ -150,12 +152,18 @@ class Trainer:
                 for p in trained:  # what this process has not used, others may have
                     p.grad = torch.zeros_like(p) if p.grad is None else p.grad
                 self.group.mean([loss, *(p.grad for p in trained)])
-            if not bool(loss.isfinite()):
+            size = torch.nn.utils.clip_grad_norm_(trained, self.plan.clip)
+            if bool(loss.isfinite() & size.isfinite()):
+                self.optimiser.step()
+                self._lost = 0
+            else:  # the weights stay as they are
+                self._lost += 1
+                self.skipped += 1
+            if self._lost == SKIPS:
                 raise ArithmeticError(
-                    f"the loss of step {self.done + 1} is {loss.item()}; lower the learning rate or the clip"
+                    f"the last {SKIPS} of {self.done + 1} steps had no finite loss or gradient; lower the "
+                    "learning rate or the clip"
                 )
-            torch.nn.utils.clip_grad_norm_(trained, self.plan.clip)
-            self.optimiser.step()
         self._states = states
         self.done += 1
         # the mean forgets its start: the memory grows with the steps up to the one that is asked for
