@@ -346,8 +346,8 @@ def _normal(p: Array, seed: Seed) -> Array:
         import torch
 
         shape = (*p.shape, 2) if p.is_complex() else p.shape
-        draw = torch.randn(shape, generator=seed, device=p.device, dtype=p.real.dtype)
-        return torch.view_as_complex(draw) if p.is_complex() else draw
+        drawn = torch.randn(shape, generator=seed, device=p.device, dtype=p.real.dtype)
+        return torch.view_as_complex(drawn) if p.is_complex() else drawn
     rng = np.random.default_rng(seed)
     draw = rng.standard_normal(tuple(p.shape))
     if "complex" in dispatch.dtype_name(p):

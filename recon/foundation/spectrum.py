@@ -18,10 +18,10 @@ from rayfold.recon.foundation.frequencies import contains, first
 from rayfold.recon.foundation.information import image_spectrum
 from rayfold.recon.problem import Problem
 
-STEEPEST, FLATTEST = (
-    (0.7, 0.6, 0.4),
-    1.1,
-)  # of an octave over the next coarser one, both relative to `image_spectrum`
+# of an octave over the next coarser one, both relative to `image_spectrum`
+STEEPEST, FLATTEST, USUAL = (0.6, 0.5, 0.2), 1.1, 0.8
+HEARD = 0.3  # of the noise: below, an octave is as usual
+ROOM = 2.0  # over what is judged: detail is not spread evenly, and the network removes what is too much
 PIXELS = 0.1  # of the second octave of the image: what is finer than a pixel, seen by a ray through one pixel
 
 
@@ -35,7 +35,8 @@ def expected_spectrum(shape: tuple[int, ...], relative: Tensor) -> Tensor:
     relative : Tensor
         Of `relative_levels`.
     """
-    return image_spectrum(shape, relative.device).to(relative.dtype) * spectrum_of(shape, relative)
+    typical = image_spectrum(shape, relative.device).to(relative.dtype)
+    return ROOM * typical * spectrum_of(shape, relative)
 
 
 def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
@@ -65,8 +66,10 @@ def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
     least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
     levels = [torch.maximum(power[..., -1], least).sqrt()]
     for b in range(BANDS - 2, -1, -1):
-        level = power[..., b].sqrt()
-        levels.insert(0, torch.minimum(torch.maximum(level, STEEPEST[b] * levels[0]), FLATTEST * levels[0]))
+        level, next_one = power[..., b].sqrt(), levels[0]
+        level = torch.minimum(torch.maximum(level, STEEPEST[b] * next_one), FLATTEST * next_one)
+        heard = own[..., b] > (1 + HEARD) * noise[..., b]
+        levels.insert(0, torch.where(heard, level, USUAL * next_one))
     return torch.stack(levels, -1)
 
 
@@ -142,7 +145,7 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
     noise, part = problem.noise, first(problem.A, XRay)
     if part is None or len(shape) != 2 or not isinstance(noise, Gaussian) or noise.sigma is None:
         return task
-    octave = levels_of(expected_spectrum(shape, relative))[..., 1]
+    octave = levels_of(expected_spectrum(shape, relative))[..., 1] / ROOM**0.5
     again = max(1.0, math.prod(part.out_shape) / math.prod(shape))  # more views see the same detail again
     ray = min(part.volume.steps) * max(shape) ** 0.5
     least = along(problem.A.out_shape, PIXELS * again**0.5 * ray * octave)

@@ -21,7 +21,7 @@ from rayfold.recon.foundation.spectrum import expected_spectrum, relative_levels
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
 
-MOST = 1.5  # factor by which a change is enlarged: levels are not known so well
+MOST = 1.2  # factor by which a change is enlarged: levels are not known so well
 TINY = 1e-30  # in units of the squared data
 LEAST = 1e-4  # share of an error that counts as added: the derivative of a root ends at 0
 

@@ -135,8 +135,8 @@ class Trainer:
         Raises
         ------
         ArithmeticError
-            If so many steps in a row as `SKIPS` had no finite loss or gradient. Single ones are skipped, which
-            leaves the weights as they were, and counted as `skipped`.
+            If as many steps in a row as `SKIPS` had no finite loss or gradient. Single ones are skipped, which
+            leaves the weights as they were; `skipped` counts them.
         """
         import torch
 

@@ -136,7 +136,7 @@ class Pool:
             for j in range(first, first + self.window + 8):
                 if self._held[j % self.window] != j and j not in self._ahead:
                     self._ahead[j] = self._workers.submit(_made, self.make, self.side, j)
-        for place in places.unique().tolist():
+        for place in sorted(set(places.tolist())):
             j = first + (place - first) % self.window
             if self._held[place] == j:
                 continue

@@ -41,7 +41,7 @@ class Group:
         flat = torch.cat([t.detach().reshape(-1) for t in tensors])
         host = flat.cpu()
         torch.distributed.all_reduce(host)
-        parts = (host / self.size).to(flat.device).split([t.numel() for t in tensors])
+        parts = torch.split((host / self.size).to(flat.device), [t.numel() for t in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.reshape(tensor.shape))
 
@@ -57,7 +57,7 @@ class Group:
 
 
 @contextmanager
-def partners(size: int, work: Callable[..., None], *args: Any) -> Iterator[Group]:
+def partners(size: int, work: Callable[..., object], *args: Any) -> Iterator[Group]:
     """Start ``work(group, *args)`` in `size - 1` further processes; this one is the first of the group.
 
     `work` must be a function of a module. Partners that are still there at the end are waited for, and
@@ -84,7 +84,7 @@ def partners(size: int, work: Callable[..., None], *args: Any) -> Iterator[Group
                 each.join()
 
 
-def _partner(rank: int, size: int, meeting: Path, work: Callable[..., None], *args: Any) -> None:
+def _partner(rank: int, size: int, meeting: Path, work: Callable[..., object], *args: Any) -> None:
     group = Group(rank, size, meeting)
     work(group, *args)
     group.close()

@@ -208,13 +208,25 @@ def test_shared_and_strided_weights_survive(tmp_path):
     assert torch.equal(tensors["a"], w) and torch.equal(tensors["c"], w.T) and about == {"x": 0.1}
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_weights_suffer():
+def test_steps_that_are_not_finite_leave_the_weights_and_stop_a_training_if_they_go_on():
     t = trainer()
     t.loss = lambda model, sample, generator: model(sample.problem).sum() * float("nan")
     before = {k: v.clone() for k, v in t.model.state_dict().items()}
-    with pytest.raises(ArithmeticError, match="the loss of step 1 is nan; lower the learning rate"):
+    with pytest.raises(ArithmeticError, match="the last 5 of 5 steps had no finite loss or gradient; lower"):
         t.run()
-    assert all(torch.equal(v, before[k]) for k, v in t.model.state_dict().items()) and t.done == 0
+    assert all(torch.equal(v, before[k]) for k, v in t.model.state_dict().items()) and t.skipped == 5
+
+
+def test_one_step_without_a_finite_gradient_is_skipped():
+    t, calls = trainer(), []
+
+    def loss(model, sample, generator):
+        calls.append(1)
+        return model(sample.problem).square().mean() * (float("inf") if len(calls) == 3 else 1.0)
+
+    t.loss = loss
+    assert len(t.run(6)) == 6 and t.skipped == 1
+    assert all(bool(v.isfinite().all()) for v in t.model.state_dict().values())
 
 
 @pytest.mark.parametrize(
