@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-SHIPPED = ("small",)
-DEFAULT = "small"  # what is used where no weights are named
+SHIPPED = ("small", "base")
+DEFAULT = "base"  # what is used where no weights are named
 STEPS = 4  # of data and network in turn, as they were trained; known here without loading them

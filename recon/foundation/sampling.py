@@ -23,6 +23,7 @@ FIRST = 3.0  # noise at first, over the error of the first image: it has to drow
 LAST = 0.3  # noise at last, over the error that is left in the end
 FRESH = 0.3  # part of the noise's power that is drawn anew between steps
 INNER = 2  # conjugate gradient steps towards the data, in every step
+DOUBT = 2.5  # what the network is expected to leave, over that of a reconstruction: it sees no change of data
 AT_ONCE = 2**19  # pixels of the samples that are drawn together: bounds the memory
 FLOOR = 1e-3  # of the largest spread: no pixel is certain
 
@@ -165,7 +166,7 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
         told = (solver.strength * now)[..., None, None] * state.errors.map.unsqueeze(-3)
         z = apply_network(solver.network, x, told, strength=solver.strength, precision=solver.precision)
         k = round(t / max(len(levels) - 1, 1) * last)
-        left = solver.schedule.left(k, now, now, state.signal)
+        left = DOUBT * solver.schedule.left(k, now, now, state.signal)
         power, wide = (spectrum_of(size, left) for size in (A.in_shape, task.grid.full))
         z = task.solve(z, y - A(z), power, wide, INNER)
         if t + 1 < len(levels):

@@ -60,7 +60,7 @@ def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
         power = torch.fft.fftn(found, dim=axes, norm="ortho").abs() ** 2 / (2 if found.is_complex() else 1)
         own, noise, scale = (levels_of(plane(v, n)) ** 2 for v in (power, known, known**2))
         scale = scale.clamp(min=torch.finfo(known.dtype).tiny)
-        own, noise = own / scale, noise / scale
+        own, noise = ROOM * own / scale, ROOM * noise / scale  # their fine octaves are seen through a blur
     tiny = torch.finfo(known.dtype).tiny
     power = torch.maximum(own - noise, 0.05 * own) / typical**2
     least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0

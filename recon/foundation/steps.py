@@ -23,7 +23,7 @@ from rayfold.recon.solvers.normal import gram_of
 
 MOST = 1.2  # factor by which a change is enlarged: levels are not known so well
 TINY = 1e-30  # in units of the squared data
-LEAST = 1e-4  # share of an error that counts as added: the derivative of a root ends at 0
+LEAST = 1e-3  # share of an error that counts as added: the derivative of a root ends at 0
 
 
 class Schedule(nn.Module):

@@ -179,7 +179,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()
-    ['denoiser-base', 'denoiser-small', 'gpu-base', 'restore-base', 'restore-small']
+    ['denoiser-base', 'denoiser-small', 'gpu-base', 'gpu-denoiser-base', 'restore-base', 'restore-small']
     """
     return sorted(path.stem for path in HOME.glob("*.toml"))
 

@@ -135,8 +135,8 @@ class Trainer:
         Raises
         ------
         ArithmeticError
-            If as many steps in a row as `SKIPS` had no finite loss or gradient. Single ones are skipped, which
-            leaves the weights as they were; `skipped` counts them.
+            If as many steps in a row as `SKIPS` had no finite loss or gradient. Single ones are skipped: the
+            weights stay as they were, and `skipped` counts them.
         """
         import torch
 

@@ -91,7 +91,7 @@ def test_bad_input_in_one_line(tmp_path, monkeypatch, capsys):
     assert main(["card", "nowhere.safetensors"]) == 3
     assert (
         capsys.readouterr().err
-        == "rayfold: there are no weights nowhere.safetensors; give a .safetensors file, or small\n"
+        == "rayfold: there are no weights nowhere.safetensors; give a .safetensors file, or small or base\n"
     )
     card = read_card("small")
     for bad in (

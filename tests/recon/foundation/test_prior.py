@@ -33,7 +33,7 @@ from rayfold.recon.foundation.information import information
 from rayfold.recon.phantoms import draw
 from rayfold.recon.priors import PlugAndPlay
 from rayfold.recon.problem import estimate_noise
-from rayfold.recon.shipped import DEFAULT, STEPS
+from rayfold.recon.shipped import DEFAULT, SHIPPED, STEPS
 from rayfold.recon.solvers import CGLS, run
 
 
@@ -363,9 +363,9 @@ def test_the_spectrum_of_a_mask_of_one_coil_is_the_mask():
 
 
 def test_what_is_shipped():
-    assert FoundationPrior.load(DEFAULT, device="cpu").schedule.n == STEPS
-    with pytest.raises(UnreadableInput, match="give one of small"):
-        FoundationPrior.load("base")
+    for name in SHIPPED:
+        assert FoundationPrior.load(name, device="cpu").schedule.n == STEPS
+    assert DEFAULT in SHIPPED
 
 
 def test_noise_that_is_not_stated_is_estimated(small):
@@ -426,7 +426,7 @@ def test_weights_that_were_changed_are_refused(installation):
 def test_files_that_are_no_prior(tmp_path):
     from rayfold.recon.train.files import write
 
-    with pytest.raises(UnreadableInput, match="there are no weights 'huge'; give one of small, or"):
+    with pytest.raises(UnreadableInput, match="there are no weights 'huge'; give one of small, base, or"):
         FoundationPrior.load("huge")
     junk = tmp_path / "junk.safetensors"
     junk.write_bytes(b"nothing of the kind")
