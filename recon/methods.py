@@ -204,7 +204,7 @@ def reconstruct_ct(
         Weight of the penalty; found from the noise by default, and noted. Of "prior": factor of the noise
         that it is told, 1 by default; less keeps more of the noise and of faint detail.
     prior : str, Path or FoundationPrior, optional
-        Weights of "prior": "small" of the package, or a file that ``rayfold train`` wrote.
+        Weights of "prior": "small" or "base" of the package, or a file that ``rayfold train`` wrote.
     precision : {"float32", "bfloat16"}
         Of the prior's convolutions; bfloat16 is faster where the processor knows it.
     verbose : bool

@@ -67,7 +67,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "spacing": NUMBER,
     "nonnegative": YES_NO,
     "strength": NUMBER,
-    "weights": (str, "small, or the name of a .safetensors file"),
+    "weights": (str, "small or base, or the name of a .safetensors file"),
     "precision": TEXT,
     "certificate": YES_NO,
     "device": TEXT,

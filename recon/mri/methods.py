@@ -150,7 +150,7 @@ def reconstruct_kspace(
         Weight of the penalty of "wavelet" and "tv"; by default from the noise, and noted. Of "prior": factor
         of the noise that it is told, 1 by default; less keeps more of the noise and of faint detail.
     prior : str, Path or FoundationPrior, optional
-        Weights of "prior": "small" of the package, or a file that ``rayfold train`` wrote.
+        Weights of "prior": "small" or "base" of the package, or a file that ``rayfold train`` wrote.
     precision : {"float32", "bfloat16"}
         Of the prior's convolutions; bfloat16 is faster where the processor knows it.
     device : str
