@@ -32,8 +32,18 @@ def expected_spectrum(shape: tuple[int, ...], relative: Tensor) -> Tensor:
     ----------
     shape : tuple of int
         Of the Fourier grid, of any number of axes.
-    relative : Tensor
+    relative : Tensor, (..., 4)
         Of `relative_levels`.
+
+    Returns
+    -------
+    Tensor, (..., *shape)
+        In the units of the image squared, `ROOM` times what was judged.
+
+    Examples
+    --------
+    >>> bool((expected_spectrum((8, 8), torch.ones(4)) > 0).all())
+    True
     """
     typical = image_spectrum(shape, relative.device).to(relative.dtype)
     return ROOM * typical * spectrum_of(shape, relative)
@@ -46,7 +56,19 @@ def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
     each octave; else from the energy of ``b = A.H W y``, which is ``H^2 S + H`` per frequency for images of
     spectrum S. Each less its noise. What few or noisy data make of the fine octaves is not believed beyond
     what images do: a level falls to no less than `STEEPEST` and rises to no more than `FLATTEST` of that of
-    the next coarser octave.
+    the next coarser octave, and is `USUAL` where noise drowns it.
+
+    Parameters
+    ----------
+    task : DataStep
+        Of the problem; one application of ``A.H`` or of the approximate inverse.
+    light : Tensor, (ny, nx), optional
+        Of `brightness`.
+
+    Returns
+    -------
+    Tensor, (..., 4)
+        In the units of the image, from the finest to the coarsest octave.
     """
     problem, known, axes = task.problem, task.known, task.grid.axes
     n, cartesian = len(axes), task.back is None and len(axes) == 2 and contains(problem.A, FFT)
@@ -60,7 +82,8 @@ def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
         power = torch.fft.fftn(found, dim=axes, norm="ortho").abs() ** 2 / (2 if found.is_complex() else 1)
         own, noise, scale = (levels_of(plane(v, n)) ** 2 for v in (power, known, known**2))
         scale = scale.clamp(min=torch.finfo(known.dtype).tiny)
-        own, noise = ROOM * own / scale, ROOM * noise / scale  # their fine octaves are seen through a blur
+        # blurred or binned data show the fine octaves too weak: room for these once more
+        own, noise = ROOM * own / scale, ROOM * noise / scale
     tiny = torch.finfo(known.dtype).tiny
     power = torch.maximum(own - noise, 0.05 * own) / typical**2
     least = 1e-2 / known.amax(axes).clamp(min=tiny)  # an empty image is far below its noise, not at 0
@@ -140,6 +163,18 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
     image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a pixel apart):
     measured for 64 to 256 pixels and seven kinds of objects. Data that are told to be more exact than that
     would be fitted to errors. Unlike noise it is no smaller in the mean of more rays than pixels need.
+
+    Parameters
+    ----------
+    task : DataStep
+        Stays as it is where it has no rays or its noise is a covariance.
+    relative : Tensor, (..., 4)
+        Of `relative_levels`.
+
+    Returns
+    -------
+    DataStep
+        With more noise, and `known` less by as much.
     """
     problem, shape = task.problem, task.problem.A.in_shape
     noise, part = problem.noise, first(problem.A, XRay)

@@ -70,11 +70,14 @@ def added(levels: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     levels, before : Tensor, (..., 4)
-        s and t.
+        s and t, in the units of the image.
 
     Returns
     -------
-    noise, gain : Tensor, (..., 4)
+    noise : Tensor, (..., 4)
+        What was added, in the same units: of the change as it is, before it is enlarged.
+    gain : Tensor, (..., 4)
+        1 to `MOST`.
 
     References
     ----------
@@ -150,7 +153,7 @@ class PhysicsSteps:
     strength: float = 1.0
 
     def init(self, problem: Problem, x0: Tensor | None = None) -> State:
-        """Wiener estimate for images of typical spectrum, or the data step from `x0`."""
+        """Wiener estimate for images of the spectrum that the data show (`relative_levels`), or `x0`."""
         problem = problem.quadratic()
         problem = problem._replace(y=heard(problem, problem.y))
         problem, scale = _normalised(problem)

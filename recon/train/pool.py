@@ -16,6 +16,7 @@ from rayfold.recon.checks import positive
 from rayfold.recon.foundation.bands import shape_noise
 from rayfold.recon.train.sample import seed_of
 
+AHEAD = 8  # images that are made before the window reaches them
 Make = Callable[[tuple[int, int], int], Any]
 
 
@@ -79,6 +80,7 @@ class Pool:
         # not forked: threads of the kernels and a device do not survive that
         self._workers = ProcessPoolExecutor(workers, get_context("spawn")) if workers else None
         self._ahead: dict[int, Future[Any]] = {}
+        self._asked = -1  # images before this one are held or on the way
 
     def seek(self, draws: int) -> None:
         """As if `draws` draws had been made: a training that goes on sees what it would have seen."""
@@ -91,7 +93,7 @@ class Pool:
         return torch.Generator(self.device).manual_seed(seed_of(generator))
 
     def close(self) -> None:
-        """Let the workers end."""
+        """Let the workers end; it draws no more."""
         if self._workers is not None:
             self._workers.shutdown(wait=True, cancel_futures=True)
 
@@ -133,9 +135,14 @@ class Pool:
     def _hold(self, first: int, places: Tensor) -> None:
         """Have the images of these places of the window."""
         if self._workers is not None:
-            for j in range(first, first + self.window + 8):
+            if not first <= self._asked <= first + self.window + AHEAD:  # the first draw, or a jump
+                self._asked = first
+            for j in range(self._asked, first + self.window + AHEAD):
                 if self._held[j % self.window] != j and j not in self._ahead:
                     self._ahead[j] = self._workers.submit(_made, self.make, self.side, j)
+            self._asked = first + self.window + AHEAD
+            for j in [j for j in self._ahead if j < first]:  # went by without having been picked
+                self._ahead.pop(j).cancel()
         for place in sorted(set(places.tolist())):
             j = first + (place - first) % self.window
             if self._held[place] == j:

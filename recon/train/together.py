@@ -25,6 +25,11 @@ class Group:
     meeting : Path
         A file that does not exist yet, the same for all.
 
+    Raises
+    ------
+    RuntimeError
+        By all methods, if another process has ended or is silent for `PATIENCE`.
+
     References
     ----------
     P. Goyal et al., arXiv:1706.02677 (2017), on steps of many workers' samples.
@@ -52,7 +57,7 @@ class Group:
         return bool(told[0] > 0), float(told[1])
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Leave the group; call it in all of its processes."""
         torch.distributed.destroy_process_group()
 
 
