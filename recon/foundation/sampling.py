@@ -23,7 +23,7 @@ FIRST = 3.0  # noise at first, over the error of the first image: it has to drow
 LAST = 0.3  # noise at last, over the error that is left in the end
 FRESH = 0.3  # part of the noise's power that is drawn anew between steps
 INNER = 2  # conjugate gradient steps towards the data, in every step
-DOUBT = 2.5  # what the network is expected to leave, over that of a reconstruction: it sees no change of data
+DOUBT = 3.0  # what the network is expected to leave, over that of a reconstruction: it sees no change of data
 AT_ONCE = 2**19  # pixels of the samples that are drawn together: bounds the memory
 FLOOR = 1e-3  # of the largest spread: no pixel is certain
 
