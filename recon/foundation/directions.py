@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rayfold.operators import NUFFT, Batched, LinearOperator
+from rayfold.operators import NUFFT, Batched, Identity, LinearOperator
 from rayfold.operators.base import Bound, Composed
 from rayfold.operators.calculus import Diagonal
 from rayfold.operators.coils import CoilSensitivities
@@ -23,6 +23,7 @@ from rayfold.recon.arrays import along, inner, ratio
 from rayfold.recon.foundation.bands import levels_of, plane
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.foundation.lines import Lines
+from rayfold.recon.foundation.pixels import Deinterpolation
 from rayfold.recon.problem import Problem
 from rayfold.recon.trajectories import pipe_menon
 
@@ -58,6 +59,8 @@ def _inverse(part: LinearOperator) -> LinearOperator | None:
     if isinstance(part, Batched):
         inner_inverse = _inverse(part.op)
         return None if inner_inverse is None else inner_inverse.over(part.lead)
+    if isinstance(part, Deinterpolation):  # filtered back-projection interpolates as the projector does
+        return Identity(part.in_shape)
     weights = data_metric(part)
     if isinstance(part, XRay) and isinstance(part.beam, ParallelBeam | FanBeam) and len(part.in_shape) == 2:
         inside = Diagonal(part.in_shape, _covered(part.volume, part.beam))

@@ -17,6 +17,7 @@ from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.foundation.information import information
 from rayfold.recon.foundation.lines import Lines
 from rayfold.recon.foundation.network import Network
+from rayfold.recon.foundation.pixels import of_means
 from rayfold.recon.foundation.spectrum import expected_spectrum, relative_levels, with_pixels
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
@@ -155,7 +156,7 @@ class PhysicsSteps:
     def init(self, problem: Problem, x0: Tensor | None = None) -> State:
         """Wiener estimate for images of the spectrum that the data show (`relative_levels`), or `x0`."""
         problem = problem.quadratic()
-        problem = problem._replace(y=heard(problem, problem.y))
+        problem = problem._replace(A=of_means(problem.A), y=heard(problem, problem.y))
         problem, scale = _normalised(problem)
         A = problem.A
         grid, back = Frequencies.of(A), approximate_inverse(A)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,9 +35,10 @@ class Scanned(NamedTuple):
 class Restoring:
     """Draws an acquisition and a batch of images, and measures them with noise.
 
-    CT and MRI follow `rayfold.recon.protocol.random`; half of the CT data are made on a grid twice as fine as
-    the image, so that the prior meets what discretisation does to data. Super-resolution cuts k-space of
-    complex images or blurs and bins real ones.
+    CT and MRI follow `rayfold.recon.protocol.random`; CT data are made on a grid twice as fine as the image,
+    so that the prior meets what discretisation does to data: three in four are the means of two rays in each
+    bin, as of a detector, the others of one. Super-resolution cuts k-space of complex images or blurs and
+    bins real ones.
 
     Parameters
     ----------
@@ -87,9 +88,10 @@ class Restoring:
         volume = Volume(tuple(truth.shape[1:]), PIXEL)
         protocol = random_ct(rng, volume)
         A = protocol.operator(volume)
-        twice = rng.random() < 0.5
-        simulator = protocol.operator(Volume(tuple(fine.shape[1:]), PIXEL / 2)) if twice else A
-        clean = simulator(fine if twice else truth)
+        rays = 2 if rng.random() < 0.75 else 1
+        halves = replace(protocol, cols=rays * protocol.cols, pitch_mm=protocol.pitch_mm / rays)
+        clean = halves.operator(Volume(tuple(fine.shape[1:]), PIXEL / 2))(fine)
+        clean = clean.unflatten(-1, (-1, rays)).mean(-1)
         # real objects let through between a third and a few thousandths of the photons
         scale = rng.uniform(1, 5.5) / clean.amax((-2, -1), keepdim=True).clamp(min=1e-3)
         clean, truth = clean * scale, truth * scale
