@@ -43,7 +43,7 @@ class Deinterpolation(LinearOperator):
     1.0
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
 
     in_shape = property(lambda self: self.shape)
     out_shape = property(lambda self: self.shape)

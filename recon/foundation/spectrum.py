@@ -22,7 +22,7 @@ from rayfold.recon.problem import Problem
 STEEPEST, FLATTEST, USUAL = (0.6, 0.5, 0.2), 1.1, 0.8
 HEARD = 0.3  # of the noise: below, an octave is as usual
 ROOM = 2.0  # over what is judged: detail is not spread evenly, and the network removes what is too much
-PIXELS = 0.05  # of the second octave of the image: what is finer than a pixel, seen by a ray through one pixel
+PIXELS = 0.05  # of the second octave of the image: what is finer than a pixel, seen by a ray through one
 
 
 def expected_spectrum(shape: tuple[int, ...], relative: Tensor) -> Tensor:
