@@ -76,7 +76,7 @@ def _of_kspace(scan: KSpace) -> list[Sample]:
 
 
 def simulated(protocol: Any, family: str, n: int, seed: int = 0, *, side: int = SIDE) -> Sample:
-    """Synthetic images scanned by a protocol; data are made on a grid twice as fine as the image.
+    """Synthetic images scanned by a protocol; CT data are made on a grid twice as fine.
 
     Parameters
     ----------
@@ -103,6 +103,7 @@ def simulated(protocol: Any, family: str, n: int, seed: int = 0, *, side: int = 
     (2, 16, 16)
     """
     from rayfold.recon.phantoms import FAMILIES
+    from rayfold.recon.protocol.simulate_ct import of_pixels
 
     if family not in FAMILIES:
         raise ValueError(f"there is no family {family!r}; {unknown(family, FAMILIES)}")
@@ -117,7 +118,7 @@ def simulated(protocol: Any, family: str, n: int, seed: int = 0, *, side: int = 
     A = protocol.operator(volume)
     if ct:
         half = tuple(s / 2 for s in volume.steps)
-        clean = protocol.operator(Volume(shape, half, volume.centre))(fine.astype(np.float32))
+        clean = of_pixels(protocol, fine.astype(np.float32), Volume(shape, half, volume.centre))
     else:
         clean = A(truth)
     scale = protocol.scale(truth, clean)

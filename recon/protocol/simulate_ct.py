@@ -41,6 +41,29 @@ def expected(p: CTProtocol, thing: CTObject) -> Array:
     return -np.log(intensity.reshape(*beam.shape, SUB_BINS).mean(-1))
 
 
+def of_pixels(p: CTProtocol, fine: Any, volume: Volume, rays: int = 2) -> Any:
+    """Clean data of an image of fine pixels: the mean over several rays in each bin.
+
+    Parameters
+    ----------
+    p : CTProtocol
+        What is measured.
+    fine : array, (..., ny, nx)
+        Attenuation in the inverse of the unit of the volume.
+    volume : Volume
+        Of the fine image; pixels half as wide as a bin or less show what a bin hides.
+    rays : int
+        In each bin, evenly.
+
+    Returns
+    -------
+    array, (..., views, cols)
+    """
+    halves = replace(p, cols=rays * p.cols, pitch_mm=p.pitch_mm / rays)
+    data = halves.operator(volume)(fine)
+    return data.reshape(*data.shape[:-1], p.cols, rays).mean(-1)
+
+
 def simulate(p: CTProtocol, image: Any, seed: int) -> Scan:
     """Raw data, see `CTProtocol.simulate`."""
     clean = expected(p, _object(p, image, seed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
 from rayfold.recon.problem import Problem
 from rayfold.recon.protocol.random import random_ct, random_mri
+from rayfold.recon.protocol.simulate_ct import of_pixels
 from rayfold.recon.train.pool import Pool
 from rayfold.recon.train.sample import Sample, seed_of
 
@@ -89,9 +90,7 @@ class Restoring:
         protocol = random_ct(rng, volume)
         A = protocol.operator(volume)
         rays = 2 if rng.random() < 0.75 else 1
-        halves = replace(protocol, cols=rays * protocol.cols, pitch_mm=protocol.pitch_mm / rays)
-        clean = halves.operator(Volume(tuple(fine.shape[1:]), PIXEL / 2))(fine)
-        clean = clean.unflatten(-1, (-1, rays)).mean(-1)
+        clean = of_pixels(protocol, fine, Volume(tuple(fine.shape[1:]), PIXEL / 2), rays)
         # real objects let through between a third and a few thousandths of the photons
         scale = rng.uniform(1, 5.5) / clean.amax((-2, -1), keepdim=True).clamp(min=1e-3)
         clean, truth = clean * scale, truth * scale
