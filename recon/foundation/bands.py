@@ -54,12 +54,25 @@ def levels_of(spectrum: Tensor) -> Tensor:
     [2.0, 2.0, 2.0, 2.0]
     """
     parts = masks((spectrum.shape[-2], spectrum.shape[-1])).to(spectrum)
-    total, count = torch.einsum("...yx,byx->...b", spectrum, parts), parts.sum((-2, -1))
+    total, count = sums_of(spectrum, parts), parts.sum((-2, -1))
     levels = list((total / count.clamp(min=1)).clamp(min=0).sqrt().unbind(-1))
     for b in range(1, BANDS):  # images of a few pixels have no frequencies in some bands: as the next finer
         if count[b] == 0:
             levels[b] = levels[b - 1]
     return torch.stack(levels, -1)
+
+
+def sums_of(spectrum: Tensor, parts: Tensor) -> Tensor:
+    """Sums of ``(..., ny, nx)`` over each of the parts ``(b, ny, nx)``, ``(..., b)``.
+
+    Added up in pairs: a product of matrices would lose three digits over so many numbers.
+
+    Examples
+    --------
+    >>> sums_of(torch.ones(4, 4), masks((4, 4))).tolist()
+    [15.0, 0.0, 0.0, 1.0]
+    """
+    return torch.stack([(spectrum * part).sum((-2, -1)) for part in parts], -1)
 
 
 def shape_noise(white: Tensor, levels: Tensor) -> Tensor:
@@ -94,7 +107,7 @@ def from_levels(shape: tuple[int, int], levels: Tensor) -> Tensor:
     logs = levels.clamp(min=1e-30).log()
     gains = ((1 - part) * logs[..., low] + part * logs[..., low + 1]).exp()
     parts = masks(shape).to(levels)
-    mean = torch.einsum("...yx,byx->...b", gains**2, parts) / parts.sum((-2, -1)).clamp(min=1)
+    mean = sums_of(gains**2, parts) / parts.sum((-2, -1)).clamp(min=1)
     scale = levels / mean.sqrt().clamp(min=1e-30)
     return gains * torch.einsum("...b,byx->...yx", scale, parts)
 

@@ -12,7 +12,7 @@ from rayfold.operators import FFT
 from rayfold.operators.noise import Gaussian
 from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along
-from rayfold.recon.foundation.bands import BANDS, levels_of, masks, plane, spectrum_of
+from rayfold.recon.foundation.bands import BANDS, levels_of, masks, plane, spectrum_of, sums_of
 from rayfold.recon.foundation.directions import DataStep
 from rayfold.recon.foundation.frequencies import contains, first
 from rayfold.recon.foundation.information import image_spectrum
@@ -128,13 +128,13 @@ def _of_samples(task: DataStep, light: Tensor | None) -> tuple[Tensor, Tensor]:
     inside = (..., slice(corner[0], corner[0] + data[-2]), slice(corner[1], corner[1] + data[-1]))
     coils = tuple(range(-len(data), -2))
     energy, counted = (v.sum(coils) if coils else v for v in _energy(problem))
-    seen = torch.einsum("...yx,byx->...b", known, octaves)
+    seen = sums_of(known, octaves)
     if light is not None:
         found = task.lit(task.lit(problem.A.H(problem.weigh(problem.y))))
         seen = seen * _bright(found, light)[..., None]
     seen = (2 if problem.y.is_complex() else 1) * seen.clamp(min=torch.finfo(known.dtype).tiny)
     centred = torch.fft.fftshift(octaves, dim=(-2, -1))[inside]
-    own, noise = (torch.einsum("...yx,byx->...b", v, centred) for v in (energy, counted))
+    own, noise = (sums_of(v, centred) for v in (energy, counted))
     return own / seen, noise / seen
 
 
