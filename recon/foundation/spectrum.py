@@ -22,6 +22,7 @@ from rayfold.recon.problem import Problem
 STEEPEST, FLATTEST, USUAL = (0.6, 0.5, 0.2), 1.1, 0.8
 HEARD = 0.3  # of the noise: below, an octave is as usual
 ROOM = 2.0  # over what is judged: detail is not spread evenly, and the network removes what is too much
+SKIRT = 0.1  # of that noise, for rays that just miss the object: no datum is exact
 PIXELS = 0.05  # of the second octave of the image: what is finer than a pixel, seen by a ray through one
 
 
@@ -159,10 +160,11 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
     """With noise for what no image of pixels explains, where data are projections.
 
     Rays meet detail within pixels. Projections of synthetic objects and CT slices that were drawn on a grid
-    twice as fine differ from those of their pixels by 0.05 to 0.1 of the level of the second octave of the
-    image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a pixel apart):
-    measured for 64 to 256 pixels and seven kinds of objects. Data that are told to be more exact than that
-    would be fitted to errors. Unlike noise it is no smaller in the mean of more rays than pixels need.
+    twice as fine differ from those of their pixels (`of_means`) by 0.03 to 0.09 of the level of the second
+    octave of the image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a
+    pixel apart): measured for 64 to 256 pixels and nine kinds of objects. Data that are told to be more exact
+    than that would be fitted to errors. Unlike noise it is no smaller in the mean of more rays than pixels
+    need.
 
     Parameters
     ----------
@@ -185,7 +187,7 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
     ray = min(part.volume.steps) * max(shape) ** 0.5
     least = along(problem.A.out_shape, PIXELS * again**0.5 * ray * octave)
     axes, path = tuple(range(-len(problem.A.out_shape), 0)), problem.y.abs()
-    share = path / path.mean(axes, keepdim=True).clamp(min=torch.finfo(path.dtype).tiny)
+    share = SKIRT + (1 - SKIRT) * path / path.mean(axes, keepdim=True).clamp(min=torch.finfo(path.dtype).tiny)
     sigma = torch.as_tensor(noise.sigma, dtype=least.dtype, device=least.device)
     more = problem._replace(noise=replace(noise, sigma=(sigma**2 + share * least**2).sqrt()))
     # most rays through the centre, of which `known` is, are long
