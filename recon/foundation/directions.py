@@ -173,7 +173,20 @@ class DataStep(NamedTuple):
     shading: Tensor | None = None
     lines: Lines | None = None
 
-    def solve(self, x: Tensor, residual: Tensor, power: Tensor, wide: Tensor, steps: int) -> Tensor:
+    def inverse(self, data: Tensor) -> Tensor:
+        """B of data, ``(..., *A.in_shape)``, with the shading of the coils taken out."""
+        assert self.back is not None
+        return self.lit(self.lit(self.back(heard(self.problem, data))))
+
+    def solve(
+        self,
+        x: Tensor,
+        residual: Tensor,
+        power: Tensor,
+        wide: Tensor,
+        steps: int,
+        first: Tensor | None = None,
+    ) -> Tensor:
         """The minimum, ``(..., *A.in_shape)``, about.
 
         Parameters
@@ -186,6 +199,8 @@ class DataStep(NamedTuple):
             T on the grid of the image and on that of `Frequencies`.
         steps : int
             Directions.
+        first : Tensor, optional
+            `inverse` of the residual, where it is known.
         """
         A, grid = self.problem.A, self.grid
         plain = Frequencies(grid.shape, (0,) * len(grid.shape))
@@ -194,11 +209,12 @@ class DataStep(NamedTuple):
         seen = self.known > EXACT * self.known.amax(grid.axes, keepdim=True)  # the rest is but rounding
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         mixed = None if self.lines is None else self.lines.solver(weight)
-        for _ in range(steps):
+        for k in range(steps):
             if mixed is not None:
                 d = mixed(A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight))
             elif self.back is not None:
-                d = grid.filter(self.lit(self.lit(self.back(heard(self.problem, residual)))), trust, cut=True)
+                found = self.inverse(residual) if k or first is None else first
+                d = grid.filter(found, trust, cut=True)
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             elif any(grid.margin):  # neither periodic nor with an inverse
                 d = A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight)

@@ -10,6 +10,7 @@ from torch import Tensor
 from rayfold.recon.foundation.bands import levels_of
 from rayfold.recon.foundation.directions import DataStep
 from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.problem import Problem
 
 SPREAD = 16  # the map of the error is smoothed over this part of a side
 SEED = 20261126
@@ -70,6 +71,25 @@ class Errors(NamedTuple):
         return ((1 - self.unseen) * (self.better * promised) ** 2 + self.unseen * before**2).sqrt()
 
 
+def drawn(shape: tuple[int, ...], like: Tensor, seed: int, *, complex_: bool) -> Tensor:
+    """White noise of unit variance in each part, always the same for a seed, where `like` is."""
+    parts = torch.randn((2, *shape), generator=torch.Generator().manual_seed(seed))
+    white = torch.complex(parts[0], parts[1]) if complex_ else parts[0]
+    return white.to(like.device).to(like.dtype if complex_ == like.is_complex() else _other(like))
+
+
+def drawn_noise(problem: Problem, seed: int = SEED) -> Tensor:
+    """Noise of a problem, ``(..., *A.out_shape)``: 0 for data without weight; always the same for a seed."""
+    y = problem.y
+    if getattr(problem.noise, "covariance", None) is not None:
+        assert problem.noise is not None
+        found: Tensor = problem.noise.sample(torch.zeros_like(y), seed)
+        return found
+    noise = drawn(tuple(y.shape[y.ndim - len(problem.A.out_shape) :]), y, seed, complex_=y.is_complex())
+    strength = problem.whiten(torch.ones_like(y.real if y.is_complex() else y))
+    return torch.where(strength > 0, noise / torch.where(strength > 0, strength, 1), 0)
+
+
 def probe(task: DataStep, power: Tensor, light: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A random image of the spectrum `power`, and noisy data of it; always the same random numbers.
 
@@ -91,30 +111,21 @@ def probe(task: DataStep, power: Tensor, light: Tensor | None = None) -> tuple[T
     data : Tensor, (..., *A.out_shape)
     """
     problem, shape = task.problem, task.problem.A.in_shape
-    y = problem.y
-    generator = torch.Generator().manual_seed(SEED)
-
-    def white(shape: tuple[int, ...], complex_: bool) -> Tensor:
-        parts = torch.randn((2, *shape), generator=generator)
-        drawn = torch.complex(parts[0], parts[1]) if complex_ else parts[0]
-        return drawn.to(y.device).to(y.dtype if complex_ == y.is_complex() else (1j * y.new_zeros(())).dtype)
-
-    complex_image = problem.A.field == "complex" or y.is_complex()
+    complex_ = problem.A.field == "complex" or problem.y.is_complex()
+    white = drawn(shape, problem.y, SEED + 1, complex_=complex_)
     plain = Frequencies(shape, (0,) * len(shape))
-    image = plain.filter(white(shape, complex_image), power.sqrt()) * _inside(shape, y.device)
-    image = image * seen(light)
-    if getattr(problem.noise, "covariance", None) is not None:
-        assert problem.noise is not None
-        return image, problem.A(image) + problem.noise.sample(torch.zeros_like(y), SEED)
-    noise = white(tuple(y.shape[y.ndim - len(problem.A.out_shape) :]), y.is_complex())
-    strength = problem.whiten(torch.ones_like(y.real if y.is_complex() else y))
-    noise = torch.where(strength > 0, noise / torch.where(strength > 0, strength, 1), 0)
-    return image, problem.A(image) + noise
+    image = plain.filter(white, power.sqrt()) * _inside(shape, problem.y.device) * seen(light)
+    return image, problem.A(image) + drawn_noise(problem)
 
 
 def seen(light: Tensor | None) -> Tensor | float:
     """How far a pixel counts whose coils have this `brightness`: less below `DARK`."""
     return 1.0 if light is None else torch.clamp(light / DARK, max=1)
+
+
+def _other(like: Tensor) -> torch.dtype:
+    """The real type of a complex one, and the other way round."""
+    return like.real.dtype if like.is_complex() else (1j * like.new_zeros(())).dtype
 
 
 def _inside(shape: tuple[int, ...], device: torch.device) -> Tensor:

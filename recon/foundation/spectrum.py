@@ -14,8 +14,10 @@ from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along
 from rayfold.recon.foundation.bands import BANDS, levels_of, masks, plane, spectrum_of, sums_of
 from rayfold.recon.foundation.directions import DataStep
+from rayfold.recon.foundation.errors import drawn_noise
 from rayfold.recon.foundation.frequencies import contains, first
 from rayfold.recon.foundation.information import image_spectrum
+from rayfold.recon.foundation.pixels import Deinterpolation
 from rayfold.recon.problem import Problem
 
 # of an octave over the next coarser one, both relative to `image_spectrum`
@@ -50,7 +52,7 @@ def expected_spectrum(shape: tuple[int, ...], relative: Tensor) -> Tensor:
     return ROOM * typical * spectrum_of(shape, relative)
 
 
-def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
+def relative_levels(task: DataStep, light: Tensor | None, found: Tensor | None = None) -> Tensor:
     """Levels ``(..., 4)`` of the image by octave, over those of typical images of mean square 1.
 
     From filtered back-projection where there is one; for Cartesian k-space from the energy of the samples in
@@ -65,6 +67,8 @@ def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
         Of the problem; one application of ``A.H`` or of the approximate inverse.
     light : Tensor, (ny, nx), optional
         Of `brightness`.
+    found : Tensor, (2, ..., *A.in_shape), optional
+        Approximate inverses (`DataStep.inverse`) of the data and of drawn noise, where there is one.
 
     Returns
     -------
@@ -77,7 +81,9 @@ def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
     if cartesian:
         own, noise = _of_samples(task, light)
     elif task.back is not None:
-        own, noise = _of_inverse(task, light)
+        if found is None:
+            found = task.inverse(torch.stack([problem.y, drawn_noise(problem)]))
+        own, noise = _of_inverse(task, light, found)
     else:
         found = problem.A.H(problem.weigh(problem.y))
         power = torch.fft.fftn(found, dim=axes, norm="ortho").abs() ** 2 / (2 if found.is_complex() else 1)
@@ -97,27 +103,26 @@ def relative_levels(task: DataStep, light: Tensor | None) -> Tensor:
     return torch.stack(levels, -1)
 
 
-def _of_inverse(task: DataStep, light: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Power of the image by octave with its noise, and of the noise alone, from an approximate inverse."""
+def _of_inverse(task: DataStep, light: Tensor | None, found: Tensor) -> tuple[Tensor, Tensor]:
+    """Power of the image by octave with its noise, and of the noise alone, from approximate inverses."""
     problem, known, grid = task.problem, task.known, task.grid
-    assert task.back is not None
-    n = len(grid.axes)
-    found = task.lit(task.lit(task.back(problem.y)))
-    parts = 2 if found.is_complex() else 1
+    sharper = first(problem.A, Deinterpolation)
+    found = found if sharper is None else sharper(found)  # filtered back-projection interpolates, too
     floor = 1e-3 * known.amax(grid.axes, keepdim=True)
-    trust = levels_of(plane((known / (known + floor)) ** 2, n)) ** 2  # the rest of an octave is not seen
-    trust = trust.clamp(min=0.05)
-    power = torch.fft.fftn(found, dim=grid.axes, norm="ortho").abs() ** 2 / parts
-    own = levels_of(plane(power, n)) ** 2 / trust
-    if first(problem.A, XRay) is None:  # an inverse but for a factor, which the energy of the data tells
-        pads = [m for margin in reversed(grid.margin) for m in (margin, margin)]
-        wide = torch.fft.fftn(torch.nn.functional.pad(found, pads), dim=grid.axes, norm="ortho")
-        energy, counted = _energy(problem)
-        axes = tuple(range(-len(problem.A.out_shape), 0))
-        there = (known * wide.abs() ** 2).sum(grid.axes) * _bright(found, light)
-        told = (energy - counted).sum(axes).clamp(min=0)
-        own = own * (told / there.clamp(min=torch.finfo(known.dtype).tiny))[..., None]
-    return own, levels_of(plane(known / (known + floor) ** 2, n)) ** 2 / trust
+    trust = levels_of(plane((known / (known + floor)) ** 2, len(grid.axes))) ** 2  # the rest is not seen
+    power = torch.fft.fftn(found, dim=grid.axes, norm="ortho").abs() ** 2 / (2 if found.is_complex() else 1)
+    own, noise = levels_of(plane(power, len(grid.axes))) ** 2 / trust.clamp(min=0.05)
+    if first(problem.A, XRay) is not None:
+        return own, noise
+    # an inverse but for a factor, which the energy of the data tells
+    pads = [m for margin in reversed(grid.margin) for m in (margin, margin)]
+    wide = torch.fft.fftn(torch.nn.functional.pad(found[0], pads), dim=grid.axes, norm="ortho")
+    energy, counted = _energy(problem)
+    axes = tuple(range(-len(problem.A.out_shape), 0))
+    there = (known * wide.abs() ** 2).sum(grid.axes) * _bright(found[0], light)
+    told = (energy - counted).sum(axes).clamp(min=0)
+    factor = (told / there.clamp(min=torch.finfo(known.dtype).tiny))[..., None]
+    return factor * own, factor * noise
 
 
 def _of_samples(task: DataStep, light: Tensor | None) -> tuple[Tensor, Tensor]:

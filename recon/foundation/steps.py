@@ -12,7 +12,7 @@ from rayfold.operators.noise import Gaussian
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
 from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
-from rayfold.recon.foundation.errors import Errors, probe, seen
+from rayfold.recon.foundation.errors import Errors, drawn_noise, probe, seen
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.foundation.information import information
 from rayfold.recon.foundation.lines import Lines
@@ -163,16 +163,20 @@ class PhysicsSteps:
         known = information(problem, gram_of(problem), grid)
         light = brightness(A, problem.y)
         task = DataStep(problem, grid, known, back, shading(light), Lines.of(problem))
-        relative = relative_levels(task, light)
+        found = None
+        if back is not None and task.lines is None:
+            found = task.inverse(torch.stack([problem.y, drawn_noise(problem)]))
+        relative = relative_levels(task, light, found)
         task = with_pixels(task, relative)
         problem = task.problem
         power, wide = (expected_spectrum(shape, relative) for shape in (A.in_shape, grid.full))
         known_image, data = probe(task, power, light)
         both = torch.stack([problem.y + torch.zeros_like(data), data])
         zero = known_image.new_zeros((2, *known_image.shape))
-        x, found = task.solve(zero, both, power, wide, self.start)
+        first = None if found is None else torch.stack([found[0] + 0 * known_image, task.inverse(data)])
+        x, again = task.solve(zero, both, power, wide, self.start, first)
         n, promised = len(A.in_shape), task.promised(wide)
-        missed = (found - known_image) * seen(light)
+        missed = (again - known_image) * seen(light)
         errors = Errors.measured(missed, promised, levels_of(plane(wide, n)))
         if x0 is not None:
             x = x0.to(x.dtype) / scale + torch.zeros_like(x)
