@@ -29,6 +29,7 @@ from rayfold.recon.trajectories import pipe_menon
 
 FADE = 0.1  # of the radius of the field of view
 EXACT = 1e-6  # of the best measured frequency
+NEW = 1e-5  # of a direction, in the norm of the problem: less is rounding
 MOST = 3.0  # factor by which darker parts of an image from coils are raised
 
 
@@ -223,12 +224,14 @@ class DataStep(NamedTuple):
                 d = self.lit(grid.filter(d, seen / (self.known + 1 / wide)))
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             Ad, Td = A(d), plain.filter(d, weight)
+            whole = self._product(Td, Ad, d, Ad)
             if before is not None:
                 p, Ap, Tp, size = before
                 beta = ratio(-self._product(Td, Ad, p, Ap), size)
                 image, data = along(A.in_shape, beta), along(A.out_shape, beta)
                 d, Ad, Td = d + image * p, Ad + data * Ap, Td + image * Tp
-            size = self._product(Td, Ad, d, Ad)
+            size = whole if before is None else self._product(Td, Ad, d, Ad)
+            size = torch.where(size > NEW * whole, size, 0)  # else all but rounding was in the one before
             gain = inner(A.out_shape, residual, self.problem.weigh(Ad)) - inner(A.in_shape, z - x, Td)
             step = ratio(gain, size)
             z = z + along(A.in_shape, step) * d

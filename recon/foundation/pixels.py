@@ -18,13 +18,15 @@ BORDER = 8  # pixels on which an image is continued; the filter is shorter
 
 @dataclass(frozen=True)
 class Deinterpolation(LinearOperator):
-    """A filter of images with the gain ``sinc(f / 2)^-2``, f the larger of ``|f_x|`` and ``|f_y|``.
+    """A filter of images, ``3 sinc(f / 2)^2 / (2 + cos(pi f))`` with f the larger of ``|f_x|`` and ``|f_y|``.
 
     Joseph's rays interpolate linearly between the pixels of a row (of a column, if they are flat), which
-    weakens an image by ``sinc^2`` along the row. A detector bin takes the mean over its width as a pixel does
-    over its own: what rays of bins measure of the means over pixels is weakened by neither. For images behind
-    this filter, of f in units of the Nyquist frequency, Joseph's projections are right to within the detail
-    that no pixel shows. Images are continued by their mirror image at the border.
+    weakens an image by ``sinc^2`` along the row and adds its aliases. A detector bin takes the mean over its
+    width as a pixel does over its own: what rays of bins measure of the means over pixels is not weakened.
+    Behind this filter, f in units of the Nyquist frequency, the interpolated image is the one nearest to
+    that in the mean square: the orthogonal projection on linear splines. On CT slices it halves what Joseph's
+    projections of pixel means miss of the rays of a grid twice as fine. Images are continued by their mirror
+    image at the border.
 
     Parameters
     ----------
@@ -33,8 +35,8 @@ class Deinterpolation(LinearOperator):
 
     References
     ----------
-    P. Thevenaz, T. Blu and M. Unser, IEEE Trans. Med. Imaging 19 (2000) 739, section III: linear
-    interpolation is ``sinc^2``, and the prefilter that makes up for it.
+    M. Unser, IEEE Signal Process. Mag. 16(6) (1999) 22, least-squares approximation by splines: the prefilter
+    is the transform of the spline over the sum of its squares at all aliases, here ``(2 + cos(pi f)) / 3``.
 
     Examples
     --------
@@ -59,7 +61,8 @@ class Deinterpolation(LinearOperator):
     def evaluate(self, x: Tensor, *, adjoint: bool) -> Tensor:
         grid = self.grid
         fy, fx = (torch.fft.fftfreq(n, device=x.device).abs() for n in grid.full)
-        gain = torch.sinc(torch.maximum(fy[:, None], fx[None, :])).to(x.real.dtype) ** -2
+        half = torch.maximum(fy[:, None], fx[None, :]).to(x.real.dtype)
+        gain = 3 * torch.sinc(half) ** 2 / (2 + torch.cos(2 * torch.pi * half))
         if not adjoint:
             return grid.filter(x, gain, cut=True)
         my, mx = grid.margin

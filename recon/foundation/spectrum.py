@@ -25,7 +25,7 @@ STEEPEST, FLATTEST, USUAL = (0.6, 0.5, 0.2), 1.1, 0.8
 HEARD = 0.3  # of the noise: below, an octave is as usual
 ROOM = 2.0  # over what is judged: detail is not spread evenly, and the network removes what is too much
 SKIRT = 0.1  # of that noise, for rays that just miss the object: no datum is exact
-PIXELS = 0.05  # of the second octave of the image: what is finer than a pixel, seen by a ray through one
+PIXELS = 0.04  # of the second octave of the image: what is finer than a pixel, seen by a ray through one
 
 
 def expected_spectrum(shape: tuple[int, ...], relative: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
     """With noise for what no image of pixels explains, where data are projections.
 
     Rays meet detail within pixels. Projections of synthetic objects and CT slices that were drawn on a grid
-    twice as fine differ from those of their pixels (`of_means`) by 0.03 to 0.09 of the level of the second
+    twice as fine differ from those of their pixels (`of_means`) by 0.02 to 0.09 of the level of the second
     octave of the image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a
     pixel apart): measured for 64 to 256 pixels and nine kinds of objects. Data that are told to be more exact
     than that would be fitted to errors. Unlike noise it is no smaller in the mean of more rays than pixels
