@@ -12,7 +12,7 @@ from rayfold.operators import FFT
 from rayfold.operators.noise import Gaussian
 from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along
-from rayfold.recon.foundation.bands import BANDS, levels_of, masks, plane, spectrum_of, sums_of
+from rayfold.recon.foundation.bands import BANDS, levels_of, masks, plane, radial, spectrum_of, sums_of
 from rayfold.recon.foundation.directions import DataStep
 from rayfold.recon.foundation.errors import drawn_noise
 from rayfold.recon.foundation.frequencies import contains, first
@@ -22,6 +22,7 @@ from rayfold.recon.problem import Problem
 
 # of an octave over the next coarser one, both relative to `image_spectrum`
 STEEPEST, FLATTEST, USUAL = (0.6, 0.5, 0.2), 1.1, 0.8
+EDGE, ENOUGH = 0.85, 0.02  # of Nyquist; share of the samples beyond it that tells the floor of k-space
 HEARD = 0.3  # of the noise: below, an octave is as usual
 ROOM = 2.0  # over what is judged: detail is not spread evenly, and the network removes what is too much
 SKIRT = 0.1  # of that noise, for rays that just miss the object: no datum is exact
@@ -126,7 +127,11 @@ def _of_inverse(task: DataStep, light: Tensor | None, found: Tensor) -> tuple[Te
 
 
 def _of_samples(task: DataStep, light: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The same from samples of Cartesian k-space."""
+    """The same from samples of Cartesian k-space.
+
+    What stands beyond `EDGE` counts as noise everywhere: measured k-space falls to a floor that is higher
+    than the noise of the receivers, of motion and of all that the model lacks.
+    """
     problem, known = task.problem, task.known
     shape, data = problem.A.in_shape, problem.A.out_shape
     octaves = masks((shape[0], shape[1])).to(known)
@@ -139,6 +144,11 @@ def _of_samples(task: DataStep, light: Tensor | None) -> tuple[Tensor, Tensor]:
         found = task.lit(task.lit(problem.A.H(problem.weigh(problem.y))))
         seen = seen * _bright(found, light)[..., None]
     seen = (2 if problem.y.is_complex() else 1) * seen.clamp(min=torch.finfo(known.dtype).tiny)
+    edge = torch.fft.fftshift(radial((shape[0], shape[1])), dim=(-2, -1))[inside].to(known.device) > EDGE
+    there, expected = ((v * edge).sum((-2, -1)) for v in (energy, counted))
+    enough = expected > ENOUGH * counted.sum((-2, -1))
+    floor = torch.where(enough, (there / torch.where(enough, expected, 1)).clamp(min=1), 1)
+    counted = counted * floor[..., None, None]
     centred = torch.fft.fftshift(octaves, dim=(-2, -1))[inside]
     own, noise = (sums_of(v, centred) for v in (energy, counted))
     return own / seen, noise / seen

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayfold.operators import KSpaceCrop, Volume
+from rayfold.operators import Blur, KSpaceCrop, Volume
 from rayfold.operators.noise import Gaussian
 from rayfold.recon import Problem
 from rayfold.recon.foundation.bands import levels_of
@@ -89,6 +89,19 @@ def test_images_of_a_crop_of_k_space_are_no_samples_of_it():
     A = KSpaceCrop((N, N), N // 2, field="real")
     task, light = task_of(Problem(A, A(image), Gaussian(1e-4)))
     assert 0.6 < float((relative_levels(task, light) / true_levels(image))[3]) < 1.7
+
+
+def test_a_floor_of_kspace_is_not_taken_for_detail():
+    """A smooth image whose data are four times as noisy as is said."""
+    image = torch.from_numpy(np.abs(draw((N, N), 4, family="mr_head"))).to(torch.complex64)
+    image = Blur((N, N), 2.0)(image.real).to(torch.complex64)
+    A = PROTOCOLS["one coil"].operator(VOLUME)
+    sigma = 0.02 * float(image.abs().mean())
+    y = Gaussian(4 * sigma).sample(A(image), 3)
+    told, light = task_of(Problem(A, y, Gaussian(4 * sigma)))
+    trusted, _ = task_of(Problem(A, y, Gaussian(sigma)))
+    found, expected = relative_levels(trusted, light), relative_levels(told, light)
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0)
 
 
 def test_detail_within_pixels_is_as_large_as_it_is():
