@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -60,15 +61,20 @@ class Deinterpolation(LinearOperator):
 
     def evaluate(self, x: Tensor, *, adjoint: bool) -> Tensor:
         grid = self.grid
-        fy, fx = (torch.fft.fftfreq(n, device=x.device).abs() for n in grid.full)
-        half = torch.maximum(fy[:, None], fx[None, :]).to(x.real.dtype)
-        gain = 3 * torch.sinc(half) ** 2 / (2 + torch.cos(2 * torch.pi * half))
+        gain = _gain(grid.full, x.real.dtype, x.device)
         if not adjoint:
             return grid.filter(x, gain, cut=True)
         my, mx = grid.margin
         wide = torch.nn.functional.pad(x, (mx, mx, my, my))
         filtered = torch.fft.ifft2(torch.fft.fft2(wide) * gain)
         return grid.fold(filtered if x.is_complex() else filtered.real)
+
+
+@lru_cache(maxsize=16)
+def _gain(shape: tuple[int, ...], kind: torch.dtype, device: torch.device) -> Tensor:
+    fy, fx = (torch.fft.fftfreq(n, dtype=kind, device=device).abs() for n in shape)
+    half = torch.maximum(fy[:, None], fx[None, :])
+    return 3 * torch.sinc(half) ** 2 / (2 + torch.cos(2 * torch.pi * half))
 
 
 def of_means(A: LinearOperator) -> LinearOperator:
