@@ -102,14 +102,18 @@ def images(part: Part) -> Iterator[Array]:
         yield phantom(stream)
 
 
+def projections(images: Array) -> Array:
+    """Data without noise, (n, 30, 183), of images ``(n, 128, 128)``."""
+    up = upsampling().astype(np.float32)
+    return XRay(volume(FINE), beam())(up @ images @ up.T)
+
+
 def pairs(part: Part, *, block: int = 50) -> Iterator[tuple[Array, Array]]:
     """Blocks ``(data, images)`` of a part in their order, float32."""
-    fine = XRay(volume(FINE), beam())
-    up = upsampling().astype(np.float32)
     stream, source = np.random.RandomState(NOISE_SEEDS[part]), images(part)
     for start in range(0, LENGTHS[part], block):
         truth = np.stack([next(source) for _ in range(min(block, LENGTHS[part] - start))])
-        data = fine(up @ truth @ up.T)
+        data = projections(truth)
         for one in data:
             one += stream.normal(0.0, NOISE * np.abs(one).mean(), one.shape)
         yield data, truth

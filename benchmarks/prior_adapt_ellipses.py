@@ -1,6 +1,6 @@
 """Adapts the prior to dival's ellipses with the first 32 training images, for `prior_quality --adapted`.
 
-    python -m benchmarks.prior_adapt_ellipses ellipses.safetensors [--weights base] [--steps 500]
+    python -m benchmarks.prior_adapt_ellipses ellipses.safetensors [--weights base] [--steps 400]
 
 28 images are turned and mirrored and measured with new noise in every step; by the other four it is decided
 which weights are kept. Test images are never seen.
@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from benchmarks import dival_data as dival
-from rayfold.operators import XRay
 from rayfold.operators.noise import Gaussian
 from rayfold.recon import Problem
 from rayfold.recon.foundation import FoundationPrior
@@ -27,8 +26,7 @@ IMAGES, HELD, BATCH = 32, 4, 4
 
 def measured(images: np.ndarray, generator: np.random.Generator) -> Sample:
     """Data of images as the test bed makes them, with noise of a generator."""
-    up = dival.upsampling().astype(np.float32)
-    data = XRay(dival.volume(dival.FINE), dival.beam())(up @ images @ up.T)
+    data = dival.projections(images)
     sigma = (dival.NOISE * np.abs(data).mean((-2, -1), keepdims=True)).astype(np.float32)
     y = data + sigma * generator.standard_normal(data.shape, np.float32)
     return Sample(Problem(dival.operator(), y, Gaussian(sigma)), images)
@@ -40,7 +38,7 @@ def main() -> None:
     )
     parser.add_argument("output", type=Path)
     parser.add_argument("--weights", default="base")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--rate", type=float, default=2e-4)
     options = parser.parse_args()
     source = dival.images("train")

@@ -3,7 +3,7 @@
 Size, hardening and the data of each disc are those of that benchmark, on a grid of 256 x 256 (two bins and
 two views merged, as its middle grid does); the image is kept within what is known of the disc, brought to the
 official grid by linear interpolation and parted at Otsu's threshold. Zero-shot the weights are those of the
-prior as it is; adapted ones come from synthetic discs with holes alone, 1.7 hours on one core of an EPYC:
+prior as it is; adapted ones come from synthetic discs with holes alone, 1.8 hours on one core of an EPYC:
 
     P=benchmarks/protocols; PROTOCOLS="$P/htc_90.toml $P/htc_60.toml $P/htc_30.toml"
     HOLES="--phantom holes --mode full --loss supervised --n 100 --rate 2e-4"

@@ -28,6 +28,11 @@ def with_gaussian_noise(problem: Problem) -> Problem:
     problem : Problem
         Of tensors; of any noise but `PoissonTransmission` of sinograms it is ``problem.quadratic()``.
 
+    Returns
+    -------
+    Problem
+        With data and standard deviations ``(..., views, cols)``, both without unit.
+
     References
     ----------
     J. A. Fessler, in Handbook of Medical Imaging 2 (SPIE 2000) 1, section 1.6: the bias of weights from data;

@@ -25,9 +25,9 @@ class Deinterpolation(LinearOperator):
     weakens an image by ``sinc^2`` along the row and adds its aliases. A detector bin takes the mean over its
     width as a pixel does over its own: what rays of bins measure of the means over pixels is not weakened.
     Behind this filter, f in units of the Nyquist frequency, the interpolated image is the one nearest to
-    that in the mean square: the orthogonal projection on linear splines. On CT slices it halves what Joseph's
-    projections of pixel means miss of the rays of a grid twice as fine. Images are continued by their mirror
-    image at the border.
+    that in the mean square: the orthogonal projection on linear splines. What Joseph's projections of pixel
+    means miss of the bins of a grid twice as fine is then less, by 3 to 25 % for eight synthetic families
+    of 64 to 256 pixels, and by 40 % for CT slices. Images are continued by their mirror image at the border.
 
     Parameters
     ----------

@@ -175,7 +175,7 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
     """With noise for what no image of pixels explains, where data are projections.
 
     Rays meet detail within pixels. Projections of synthetic objects and CT slices that were drawn on a grid
-    twice as fine differ from those of their pixels (`of_means`) by 0.02 to 0.09 of the level of the second
+    twice as fine differ from those of their pixels (`of_means`) by 0.02 to 0.1 of the level of the second
     octave of the image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a
     pixel apart): measured for 64 to 256 pixels and nine kinds of objects. Data that are told to be more exact
     than that would be fitted to errors. Unlike noise it is no smaller in the mean of more rays than pixels

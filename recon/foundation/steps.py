@@ -164,9 +164,7 @@ class PhysicsSteps:
         known = information(problem, gram_of(problem), grid)
         light = brightness(A, problem.y)
         task = DataStep(problem, grid, known, back, shading(light), Lines.of(problem))
-        found = None
-        if back is not None and task.lines is None:
-            found = task.inverse(torch.stack([problem.y, drawn_noise(problem)]))
+        found = None if back is None else task.inverse(torch.stack([problem.y, drawn_noise(problem)]))
         relative = relative_levels(task, light, found)
         task = with_pixels(task, relative)
         problem = task.problem

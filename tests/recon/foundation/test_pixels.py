@@ -66,8 +66,8 @@ def test_constants_stay():
 @pytest.mark.parametrize(("family", "share"), [("ct_body", 0.85), ("fractal", 0.8), ("dead_leaves", 0.85)])
 def test_bins_see_the_means_of_pixels(family, share):
     """Of what rays through pixels miss of the rays of a finer grid, this share is left at most."""
-    y, A = seen(torch.from_numpy(np.abs(draw((256, 256), 3, family=family)).astype(np.float32)))
-    image = halved(torch.from_numpy(np.abs(draw((256, 256), 3, family=family)).astype(np.float32)))
+    fine = torch.from_numpy(np.abs(draw((256, 256), 3, family=family)).astype(np.float32))
+    (y, A), image = seen(fine), halved(fine)
     left = [float((y - op(image)).square().mean().sqrt()) for op in (A, of_means(A))]
     assert left[1] < share * left[0]
 
