@@ -9,6 +9,7 @@ from rayfold.recon.foundation.bands import masks
 from rayfold.recon.foundation.network import Network
 
 MOST = 1.1  # what is removed over the noise: some room, as levels are estimates
+POSES: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-2,), (-1,))  # axes that are reversed
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
 
 
@@ -20,6 +21,7 @@ def apply_network(
     *,
     strength: float = 1.0,
     precision: str = "float32",
+    poses: int = 1,
     tile: int = TILE,
 ) -> Tensor:
     """The network's answer to images ``(..., ny, nx)``, real or complex.
@@ -45,6 +47,9 @@ def apply_network(
         `levels` over those of the noise.
     precision : str
         "bfloat16" for convolutions in that precision.
+    poses : int
+        1, 2 or 4: the mean of the answers to the image as it is, turned by half, and mirrored either way.
+        Where they differ they are wrong; each costs as much as the first.
     tile : int
         Larger images are computed in overlapping parts whose borders are as wide as the network sees, so that
         no seam can show.
@@ -59,16 +64,29 @@ def apply_network(
     parts = _parts(images * turn.conj())
     changes = None if change is None else _parts(change.reshape(-1, ny, nx) * turn.conj())
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        if max(ny, nx) <= tile + 2 * network.reach:
-            out = network(parts, flat, changes)
-        else:
-            out = _tiled(network, parts, flat, changes, tile)
+        out = _pose(network, parts, flat, changes, tile, POSES[0])
+        for axes in POSES[1:poses]:
+            out = out + _pose(network, parts, flat, changes, tile, axes)
+        out = out / poses
     removed = parts - out.to(parts.dtype)
     if not x.is_complex():  # what the network sees there is dropped
         removed = removed * removed.new_tensor([1.0, 0.0])[:, None, None]
     kept = parts - _believed(removed, flat, strength) * removed
     answer = torch.complex(kept[:, 0], kept[:, 1]) if x.is_complex() else kept[:, 0]
     return (answer * turn).reshape(x.shape)
+
+
+def _pose(
+    network: Network, x: Tensor, levels: Tensor, change: Tensor | None, tile: int, axes: tuple[int, ...]
+) -> Tensor:
+    """The answer to the image with these axes reversed, reversed back."""
+    x, levels = x.flip(axes), levels.flip(axes)
+    change = None if change is None else change.flip(axes)
+    if max(x.shape[-2:]) <= tile + 2 * network.reach:
+        out: Tensor = network(x, levels, change)
+    else:
+        out = _tiled(network, x, levels, change, tile)
+    return out.flip(axes)
 
 
 def _believed(removed: Tensor, levels: Tensor, strength: float) -> Tensor:

@@ -18,10 +18,12 @@ from rayfold.operators.dispatch import to_numpy
 from rayfold.operators.fbp import fbp_operator
 from rayfold.operators.filters import RampFilter
 from rayfold.operators.geometry import FanBeam, ParallelBeam, Volume
+from rayfold.operators.redundancy import weights as ray_weights
 from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along, inner, ratio
 from rayfold.recon.foundation.bands import levels_of, plane
 from rayfold.recon.foundation.frequencies import Frequencies
+from rayfold.recon.foundation.frequencies import first as first_of
 from rayfold.recon.foundation.lines import Lines
 from rayfold.recon.foundation.pixels import Deinterpolation
 from rayfold.recon.problem import Problem
@@ -31,6 +33,7 @@ FADE = 0.1  # of the radius of the field of view
 EXACT = 1e-6  # of the best measured frequency
 NEW = 1e-5  # of a direction, in the norm of the problem: less is rounding
 MOST = 3.0  # factor by which darker parts of an image from coils are raised
+SPREAD = 30.0  # most by which the weight of the rays through a pixel differs from that at the centre
 
 
 def approximate_inverse(A: LinearOperator) -> LinearOperator | None:
@@ -52,6 +55,28 @@ def approximate_inverse(A: LinearOperator) -> LinearOperator | None:
         return None
     back = [part.H if own is None else own for part, own in zip(parts, inverses, strict=True)]
     return Composed.of(*reversed(back))
+
+
+def local_weights(problem: Problem) -> Tensor | None:
+    """How much more the rays through each pixel weigh than those through the centre, ``(..., ny, nx)``.
+
+    One application of ``A.H``, to the weights: behind bone there are few photons, beside it many. With D this
+    factor, ``A.H W A`` is about ``D^(1/2) H D^(1/2)``. None where views are missing, and for operators that
+    are no projections of slices: there it is no such thing.
+
+    References
+    ----------
+    J. A. Fessler and S. D. Booth, IEEE Trans. Image Process. 8 (1999) 688, section IV.
+    """
+    part = first_of(problem.A, XRay)
+    if part is None or len(problem.A.in_shape) != 2 or not isinstance(part.beam, ParallelBeam | FanBeam):
+        return None
+    if ray_weights(part.beam).note:
+        return None
+    seen = problem.A.H(problem.weigh(torch.ones_like(problem.y.real)))
+    middle = tuple(slice(max(0, n // 2 - 2), n // 2 + 2) for n in seen.shape[-2:])
+    centre = seen[(..., *middle)].mean((-2, -1), keepdim=True)
+    return (seen / centre.clamp(min=torch.finfo(seen.dtype).tiny)).clamp(1 / SPREAD, SPREAD)
 
 
 def _inverse(part: LinearOperator) -> LinearOperator | None:
@@ -147,7 +172,9 @@ class DataStep(NamedTuple):
     Every step goes to the minimum along a direction that is made conjugate to the one before. It costs one
     application of an inverse or adjoint and one of A. The direction is ``F B (y - A z) - (1 - F) (z - x)``
     with ``F = H T / (1 + H T)``, H the spectrum of ``A.H W A`` (`information`) and B the
-    `approximate_inverse`, or ``H^-1 A.H W`` for Cartesian k-space. With `lines` it is the gradient through
+    `approximate_inverse`, or ``H^-1 A.H W`` for Cartesian k-space. Filtered back-projection knows nothing of
+    the weights: all but the first direction of a step from an image on are therefore the gradient g, as
+    ``D^(-1/2) (H + 1 / T)^-1 D^(-1/2) g`` with `local` weights D. With `lines` it is the gradient through
     the inverse of all that the coils mix. Other operators, as the binning of pixels, need not be alike
     everywhere, so that H is no inverse of them: there it is the plain gradient.
 
@@ -165,6 +192,8 @@ class DataStep(NamedTuple):
         Of `shading`: the response is ``shading^(1/2) H shading^(1/2)``.
     lines : Lines, optional
         Of SENSE with whole lines of k-space.
+    local : Tensor, (..., ny, nx), optional
+        Of `local_weights`.
     """
 
     problem: Problem
@@ -173,6 +202,7 @@ class DataStep(NamedTuple):
     back: Callable[[Tensor], Tensor] | None
     shading: Tensor | None = None
     lines: Lines | None = None
+    local: Tensor | None = None
 
     def inverse(self, data: Tensor) -> Tensor:
         """B of data, ``(..., *A.in_shape)``, with the shading of the coils taken out."""
@@ -201,7 +231,7 @@ class DataStep(NamedTuple):
         steps : int
             Directions.
         first : Tensor, optional
-            `inverse` of the residual, where it is known.
+            `inverse` of the residual, where it is known: for the first image, which is made of it alone.
         """
         A, grid = self.problem.A, self.grid
         plain = Frequencies(grid.shape, (0,) * len(grid.shape))
@@ -209,14 +239,19 @@ class DataStep(NamedTuple):
         z, weight = x, 1 / power
         seen = self.known > EXACT * self.known.amax(grid.axes, keepdim=True)  # the rest is but rounding
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        weighted = self.local is not None and first is None
         mixed = None if self.lines is None else self.lines.solver(weight)
         for k in range(steps):
             if mixed is not None:
                 d = mixed(A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight))
-            elif self.back is not None:
+            elif self.back is not None and (k == 0 or not weighted):
                 found = self.inverse(residual) if k or first is None else first
                 d = grid.filter(found, trust, cut=True)
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
+            elif self.local is not None:
+                even = self.local.rsqrt()
+                d = A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight)
+                d = even * grid.filter(even * d, 1 / (self.known + 1 / wide), cut=True)
             elif any(grid.margin):  # neither periodic nor with an inverse
                 d = A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight)
             else:

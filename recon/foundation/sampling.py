@@ -164,7 +164,8 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
     x = z + _noise(solver, state, levels[0], streams)
     for t, now in enumerate(levels):
         told = (solver.strength * now)[..., None, None] * state.errors.map.unsqueeze(-3)
-        z = apply_network(solver.network, x, told, strength=solver.strength, precision=solver.precision)
+        how: Any = {"strength": solver.strength, "precision": solver.precision, "poses": solver.poses}
+        z = apply_network(solver.network, x, told, **how)
         k = round(t / max(len(levels) - 1, 1) * last)
         left = DOUBT * solver.schedule.left(k, now, now, state.signal)
         power, wide = (spectrum_of(size, left) for size in (A.in_shape, task.grid.full))

@@ -12,7 +12,14 @@ from rayfold.operators.noise import Gaussian
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
 from rayfold.recon.foundation.counts import with_gaussian_noise
-from rayfold.recon.foundation.directions import DataStep, approximate_inverse, brightness, heard, shading
+from rayfold.recon.foundation.directions import (
+    DataStep,
+    approximate_inverse,
+    brightness,
+    heard,
+    local_weights,
+    shading,
+)
 from rayfold.recon.foundation.errors import Errors, drawn_noise, probe, seen
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.foundation.information import information
@@ -138,6 +145,8 @@ class PhysicsSteps:
         Of the convolutions.
     strength : float
         Factor of the levels that the network is told.
+    poses : int
+        Of `apply_network`.
 
     References
     ----------
@@ -153,6 +162,7 @@ class PhysicsSteps:
     last: int = 0
     precision: str = "float32"
     strength: float = 1.0
+    poses: int = 1
 
     def init(self, problem: Problem, x0: Tensor | None = None) -> State:
         """Wiener estimate for images of the spectrum that the data show (`relative_levels`), or `x0`."""
@@ -167,6 +177,7 @@ class PhysicsSteps:
         found = None if back is None else task.inverse(torch.stack([problem.y, drawn_noise(problem)]))
         relative = relative_levels(task, light, found)
         task = with_pixels(task, relative)
+        task = task._replace(local=local_weights(task.problem))
         problem = task.problem
         power, wide = (expected_spectrum(shape, relative) for shape in (A.in_shape, grid.full))
         known_image, data = probe(task, power, light)
@@ -190,7 +201,7 @@ class PhysicsSteps:
         levels, change, shape = state.levels, None, state.task.problem.A.in_shape
         x = before = state.x / state.scale
         if state.k:
-            x, promised = self._towards_data(state.task, x, levels)
+            x, promised = self._towards_data(state.task, x, levels, self.inner)
             change = x - before
             levels = state.errors.expected(promised, levels)
         noise, gain = added(levels, state.levels if state.k else state.prior)
@@ -198,16 +209,17 @@ class PhysicsSteps:
         x = x + Frequencies(shape, (0,) * len(shape)).filter(x if change is None else change, more)
         told = self.schedule.level(state.k, noise * gain) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
-        x = apply_network(self.network, x, told, change, strength=self.strength, precision=self.precision)
+        how: Any = {"strength": self.strength, "precision": self.precision, "poses": self.poses}
+        x = apply_network(self.network, x, told, change, **how)
         levels = self.schedule.left(state.k, levels, noise, state.signal)
-        if state.k + 1 == self.last:
-            x, _ = self._towards_data(state.task, x, levels)
+        if state.k + 1 == self.last:  # after weighted directions the plain one has little left to do
+            x, _ = self._towards_data(state.task, x, levels, self.inner if state.task.local is None else 1)
         return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)
 
-    def _towards_data(self, task: DataStep, x: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    def _towards_data(self, task: DataStep, x: Tensor, levels: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """The data step from an image with errors of these levels, and the levels that it promises."""
         power, wide = (spectrum_of(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
-        x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, self.inner)
+        x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, n)
         return x, task.promised(wide)
 
 
