@@ -17,7 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,10 @@ class Given:
 def _denoise(given: Given) -> Found:
     from benchmarks import prior_denoise as task
 
-    cases = task.cases(given.data, given.prior, given.store, given.peers)
+    fast = given.prior
+    if hasattr(fast, "precision"):
+        fast = replace(fast, precision="bfloat16")
+    cases = task.cases(given.data, fast, given.store, given.peers)
     return cases, task.entries(cases) if given.prior is not None else []
 
 

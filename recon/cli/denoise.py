@@ -79,7 +79,7 @@ def _prior(args: argparse.Namespace) -> Any:
         return DEFAULT  # nothing is done, nothing is loaded
     from rayfold.recon.foundation import FoundationPrior
 
-    return FoundationPrior.load(args.size, device=args.device)
+    return FoundationPrior.load(args.size, device=args.device, precision=args.precision)
 
 
 def _write(
@@ -94,6 +94,7 @@ def _write(
         "strength": args.strength,
         "sigma": args.sigma,
         "size": args.size,
+        "precision": args.precision,
         "unit": made.unit,
         "modality": made.modality,
         "noise": noise.as_dict(),

@@ -102,6 +102,12 @@ def add_denoise(sub: argparse.ArgumentParser) -> None:
         "--sigma", type=float, metavar="X", help="noise in units of the image; default: measured on it"
     )
     sub.add_argument("--size", choices=SHIPPED, default=DEFAULT, help=f"of the prior; default {DEFAULT}")
+    sub.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the convolutions; bfloat16 takes half the time where the processor has it",
+    )
     sub.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")
     sub.add_argument("--window", metavar="NAME|LOW,HIGH", help="of the pictures: lung, bone, soft, brain")
     group = sub.add_argument_group("what the file does not say")

@@ -9,6 +9,7 @@ from rayfold.recon.foundation.bands import masks
 from rayfold.recon.foundation.network import Network
 
 MOST = 1.1  # what is removed over the noise: some room, as levels are estimates
+APART = 0.35, 0.7  # variance between poses over the energy of what is removed: from all to none of it
 POSES: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-2,), (-1,))  # axes that are reversed
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
 
@@ -64,14 +65,13 @@ def apply_network(
     parts = _parts(images * turn.conj())
     changes = None if change is None else _parts(change.reshape(-1, ny, nx) * turn.conj())
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        out = _pose(network, parts, flat, changes, tile, POSES[0])
-        for axes in POSES[1:poses]:
-            out = out + _pose(network, parts, flat, changes, tile, axes)
-        out = out / poses
-    removed = parts - out.to(parts.dtype)
+        answers = [_pose(network, parts, flat, changes, tile, axes) for axes in POSES[:poses]]
+    out = torch.stack([answer.to(parts.dtype) for answer in answers])
+    removed = parts - out.mean(0)
+    agreed = _agreed(out, removed)
     if not x.is_complex():  # what the network sees there is dropped
         removed = removed * removed.new_tensor([1.0, 0.0])[:, None, None]
-    kept = parts - _believed(removed, flat, strength) * removed
+    kept = parts - agreed * _believed(removed, flat, strength) * removed
     answer = torch.complex(kept[:, 0], kept[:, 1]) if x.is_complex() else kept[:, 0]
     return (answer * turn).reshape(x.shape)
 
@@ -87,6 +87,17 @@ def _pose(
     else:
         out = _tiled(network, x, levels, change, tile)
     return out.flip(axes)
+
+
+def _agreed(answers: Tensor, removed: Tensor) -> Tensor:
+    """How much of what is removed may be: 0 where it depends on how the image lies, ``(n, 1, 1, 1)``.
+
+    Where the noise is far below anything the network was trained on, it removes little, and that wrongly.
+    """
+    energy = removed.square().mean((1, 2, 3), keepdim=True)
+    apart = answers.var(0, correction=1) if len(answers) > 1 else torch.zeros_like(removed)
+    share = apart.mean((1, 2, 3), keepdim=True) / energy.clamp(min=torch.finfo(energy.dtype).tiny)
+    return ((APART[1] - share) / (APART[1] - APART[0])).clamp(0, 1)
 
 
 def _believed(removed: Tensor, levels: Tensor, strength: float) -> Tensor:

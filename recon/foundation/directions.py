@@ -73,9 +73,9 @@ def local_weights(problem: Problem) -> Tensor | None:
         return None
     if ray_weights(part.beam).note:
         return None
-    seen = problem.A.H(problem.weigh(torch.ones_like(problem.y.real)))
-    middle = tuple(slice(max(0, n // 2 - 2), n // 2 + 2) for n in seen.shape[-2:])
-    centre = seen[(..., *middle)].mean((-2, -1), keepdim=True)
+    seen: Tensor = problem.A.H(problem.weigh(torch.ones_like(problem.y.real)))
+    rows, columns = (slice(max(0, n // 2 - 2), n // 2 + 2) for n in seen.shape[-2:])
+    centre = seen[..., rows, columns].mean((-2, -1), keepdim=True)
     return (seen / centre.clamp(min=torch.finfo(seen.dtype).tiny)).clamp(1 / SPREAD, SPREAD)
 
 

@@ -43,7 +43,7 @@ def small_figures(monkeypatch, tmp_path):
     drawn = panels.png
     monkeypatch.setattr(panels, "png", lambda figure, dpi=20: drawn(figure, dpi=20))
     monkeypatch.setattr("rayfold.recon.report.png", lambda figure: drawn(figure, dpi=20))
-    monkeypatch.setattr(FoundationPrior, "load", lambda name, device="auto": Half())
+    monkeypatch.setattr(FoundationPrior, "load", lambda name, device="auto", precision="float32": Half())
     monkeypatch.chdir(tmp_path)
 
 

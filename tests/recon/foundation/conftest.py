@@ -34,8 +34,8 @@ def net():
 
 @pytest.fixture(scope="session")
 def prior(net):
-    """Random weights: what holds for them holds for any."""
-    return FoundationPrior(net, Schedule(5).eval().requires_grad_(False))
+    """Random weights: what holds for them holds for any. One pose: they answer each in another way."""
+    return FoundationPrior(net, Schedule(5).eval().requires_grad_(False), poses=1)
 
 
 @pytest.fixture(scope="session")

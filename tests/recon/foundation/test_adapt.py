@@ -22,7 +22,9 @@ from .scans import ct, low_dose, mri, picture  # noqa: E402
 
 @pytest.fixture(scope="module")
 def tiny():
-    return FoundationPrior(random_network((8, 8)), Schedule(2).eval().requires_grad_(False), {"name": "tiny"})
+    return FoundationPrior(
+        random_network((8, 8)), Schedule(2).eval().requires_grad_(False), {"name": "tiny"}, poses=1
+    )
 
 
 def trained(network):

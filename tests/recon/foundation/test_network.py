@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from rayfold.recon.foundation import SIZES, Network, build, levels_of, shape_noise
-from rayfold.recon.foundation.apply import apply_network
+from rayfold.recon.foundation.apply import POSES, apply_network
 from rayfold.recon.foundation.bands import from_levels, masks
 
 LEVELS = torch.tensor([0.2, 0.15, 0.1, 0.05])
@@ -135,6 +135,40 @@ def test_sizes():
     assert 0.8 < million["small"] < 1.2 and 3.5 < million["base"] < 4.8
     with pytest.raises(ValueError, match="size is 'huge'; there are: small, base"):
         build("huge")
+
+
+# --- poses ---
+
+
+@pytest.mark.parametrize("poses", [2, 4])
+def test_poses_make_the_answer_turn_with_the_image(small, poses):
+    clean = 2 + torch.linspace(-1, 1, 40)[:, None] * torch.linspace(0, 1, 52).round()
+    x, levels = clean + 0.3 * random(40, 52), torch.tensor([0.3] * 4)
+    uneven = levels[:, None, None] * torch.linspace(0.7, 1.3, 52).expand(40, 52)
+    change = 0.1 * random(40, 52, seed=1)
+    for level, more in ((levels, None), (uneven, change)):
+        one = apply_network(small.network, x, level, more, poses=poses)
+        assert apart(one, x) > 0.05
+        for axes in POSES[1:poses]:
+            turned = level if level.ndim == 1 else level.flip(axes)
+            other = apply_network(
+                small.network, x.flip(axes), turned, None if more is None else more.flip(axes), poses=poses
+            )
+            assert apart(other.flip(axes), one) < 1e-5
+
+
+def test_poses_are_a_mean_and_tell_errors(small):
+    clean = 2 + torch.linspace(-1, 1, 64)[:, None] * torch.linspace(0, 1, 64).round()
+    noisy, levels = clean + 0.2 * random(8, 64, 64), torch.tensor([0.2] * 4)
+    error = [float((apply_network(small.network, noisy, levels, poses=n) - clean).std()) for n in (1, 2, 4)]
+    assert error[0] > error[1] > error[2]
+
+
+def test_what_depends_on_the_pose_is_not_removed(net):
+    """The answers of an untrained network have nothing in common: the image stays as it is."""
+    x = random(2, 30, 22)
+    assert apart(apply_network(net, x, LEVELS), x) > 0.1
+    assert apart(apply_network(net, x, LEVELS, poses=2), x) == 0
 
 
 # --- precision and gradients ---
