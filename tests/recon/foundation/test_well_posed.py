@@ -1,4 +1,4 @@
-"""Where data determine the image the prior must not spoil it: never 0.1 dB worse than the best of the others."""
+"""Where data determine the image the prior must not spoil it: at most 0.1 dB below the best of the others."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from rayfold.recon.protocol import CTProtocol, MRIProtocol
 from rayfold.recon.protocol.simulate_ct import of_pixels
 from rayfold.recon.solvers import CGLS, run
 
-SIDE, WORSE = 96, 0.1  # pixels; dB
+SIDE, WORSE = 64, 0.1  # pixels; dB
 NOISE = (0.0, 0.03, 0.1)  # % of the largest datum
 STEPS = 40
 
@@ -53,7 +53,7 @@ def full_kspace(family, coils, noise):
 
 
 def others(problem, truth):
-    """The best step of conjugate gradients, which a user would have to guess, and filtered back-projection."""
+    """The best step of conjugate gradients, which a user would have to guess; filtered back-projection."""
     top = float(truth.max())
     scores = []
     plain = problem._replace(noise=None)
