@@ -118,8 +118,7 @@ def adapt(
     loss : {"sure", "splitting", "equivariance", "supervised"}
         What it is trained by; "supervised" needs true images, "sure" a level of the noise that is right.
         "splitting" learns for scans from which data are missing: where views are few, that is another task,
-        and the image of all data may get worse while held-out data are predicted better
-        (``benchmarks/prior_adapt.py``).
+        and the image of all data may gain less than held-out data do (``benchmarks/prior_adapt.py``).
     steps : int
         At most.
     rate : float, optional
