@@ -4,7 +4,7 @@ White noise of 10, 25 and 50 parts of 255 of the range is added: 2000 HU for CT,
 to TV and BM3D as attenuation, air at 0, and to the prior as HU through `rayfold.recon.denoising`. PSNR counts
 all pixels, with that range as its peak; images are not clipped from above. Seconds are those of the
 processor, all threads together, the measurement of the noise included. The prior computes as with ``rayfold
-denoise --precision bfloat16``: half the seconds on processors that have this, 0.01 to 0.03 dB worse.
+denoise --precision bfloat16``: faster on processors that have this, and a little worse.
 """
 
 from __future__ import annotations

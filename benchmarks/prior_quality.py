@@ -44,9 +44,7 @@ class Given:
 def _denoise(given: Given) -> Found:
     from benchmarks import prior_denoise as task
 
-    fast = given.prior
-    if hasattr(fast, "precision"):
-        fast = replace(fast, precision="bfloat16")
+    fast = None if given.prior is None else replace(given.prior, precision="bfloat16")
     cases = task.cases(given.data, fast, given.store, given.peers)
     return cases, task.entries(cases) if given.prior is not None else []
 

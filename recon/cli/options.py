@@ -106,7 +106,7 @@ def add_denoise(sub: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="of the convolutions; bfloat16 takes half the time where the processor has it",
+        help="of the convolutions; bfloat16 is faster where the processor has it",
     )
     sub.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")
     sub.add_argument("--window", metavar="NAME|LOW,HIGH", help="of the pictures: lung, bone, soft, brain")

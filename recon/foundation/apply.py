@@ -54,6 +54,10 @@ def apply_network(
     tile : int
         Larger images are computed in overlapping parts whose borders are as wide as the network sees, so that
         no seam can show.
+
+    References
+    ----------
+    M. Terris et al., CVPR 2024, on answers averaged over poses; `Equivariant` does it for any denoiser.
     """
     ny, nx = x.shape[-2:]
     lead = x.shape[:-2]

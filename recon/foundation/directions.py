@@ -64,9 +64,20 @@ def local_weights(problem: Problem) -> Tensor | None:
     factor, ``A.H W A`` is about ``D^(1/2) H D^(1/2)``. None where views are missing, and for operators that
     are no projections of slices: there it is no such thing.
 
+    Parameters
+    ----------
+    problem : Problem
+        Of tensors, with Gaussian noise.
+
+    Returns
+    -------
+    Tensor, (..., ny, nx), or None
+        Without unit, 1 at the centre, between ``1 / SPREAD`` and `SPREAD`.
+
     References
     ----------
-    J. A. Fessler and S. D. Booth, IEEE Trans. Image Process. 8 (1999) 688, section IV.
+    J. A. Fessler and S. D. Booth, IEEE Trans. Image Process. 8 (1999) 688, preconditioners for weights that
+    vary.
     """
     part = first_of(problem.A, XRay)
     if part is None or len(problem.A.in_shape) != 2 or not isinstance(part.beam, ParallelBeam | FanBeam):
@@ -173,8 +184,8 @@ class DataStep(NamedTuple):
     application of an inverse or adjoint and one of A. The direction is ``F B (y - A z) - (1 - F) (z - x)``
     with ``F = H T / (1 + H T)``, H the spectrum of ``A.H W A`` (`information`) and B the
     `approximate_inverse`, or ``H^-1 A.H W`` for Cartesian k-space. Filtered back-projection knows nothing of
-    the weights: all but the first direction of a step from an image on are therefore the gradient g, as
-    ``D^(-1/2) (H + 1 / T)^-1 D^(-1/2) g`` with `local` weights D. With `lines` it is the gradient through
+    the weights: with `local` weights D all but the first direction are therefore the gradient g, as
+    ``D^(-1/2) (H + 1 / T)^-1 D^(-1/2) g``. With `lines` it is the gradient through
     the inverse of all that the coils mix. Other operators, as the binning of pixels, need not be alike
     everywhere, so that H is no inverse of them: there it is the plain gradient.
 
@@ -231,7 +242,7 @@ class DataStep(NamedTuple):
         steps : int
             Directions.
         first : Tensor, optional
-            `inverse` of the residual, where it is known: for the first image, which is made of it alone.
+            `inverse` of the residual, where it is known.
         """
         A, grid = self.problem.A, self.grid
         plain = Frequencies(grid.shape, (0,) * len(grid.shape))
@@ -239,12 +250,11 @@ class DataStep(NamedTuple):
         z, weight = x, 1 / power
         seen = self.known > EXACT * self.known.amax(grid.axes, keepdim=True)  # the rest is but rounding
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-        weighted = self.local is not None and first is None
         mixed = None if self.lines is None else self.lines.solver(weight)
         for k in range(steps):
             if mixed is not None:
                 d = mixed(A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight))
-            elif self.back is not None and (k == 0 or not weighted):
+            elif self.back is not None and (k == 0 or self.local is None):
                 found = self.inverse(residual) if k or first is None else first
                 d = grid.filter(found, trust, cut=True)
                 d = d - grid.filter(z - x, 1 - trust, cut=True)

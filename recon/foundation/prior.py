@@ -50,8 +50,8 @@ class FoundationPrior(Prior):
     strength : float
         Weight in `prox`, as for `PlugAndPlay`.
     poses : {1, 2, 4}
-        Orientations of the image over whose answers the mean is taken: noise is removed 0.15 dB better with 2
-        than with 1 in the mean, 0.1 better still with 4, each as slow as the first.
+        Orientations of the image over whose answers the mean is taken: noise is removed about 0.15 dB
+        better with 2 than with 1, and better still with 4; the network takes as long for each.
 
     Examples
     --------
@@ -203,8 +203,14 @@ class FoundationPrior(Prior):
     def steps(self, strength: float = 1.0, n: int | None = None) -> PhysicsSteps:
         """The solver behind `restore`, for `Unrolled` and `run` with n steps."""
         last = self.schedule.n if n is None else n
-        how: Any = {"precision": self.precision, "strength": strength, "poses": self.poses}
-        return PhysicsSteps(self.network, self.schedule, last=last, **how)
+        return PhysicsSteps(
+            self.network,
+            self.schedule,
+            last=last,
+            precision=self.precision,
+            strength=strength,
+            poses=self.poses,
+        )
 
     def _through(self, function: Any, x: Array) -> Array:
         t = to_tensor(x, self.device)
@@ -238,8 +244,9 @@ class FoundationPrior(Prior):
         levels = level * colour.to(torch.float32)[..., None, None]
         if levels.shape[-2:] == (1, 1):
             levels = levels[..., 0, 0]
-        how: Any = {"strength": strength, "precision": self.precision, "poses": self.poses}
-        return apply_network(self.network, x, levels, **how)
+        return apply_network(
+            self.network, x, levels, strength=strength, precision=self.precision, poses=self.poses
+        )
 
     def __repr__(self) -> str:
         n = sum(p.numel() for p in self.network.parameters())

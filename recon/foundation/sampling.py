@@ -10,7 +10,6 @@ from torch import Tensor
 
 from rayfold.operators.dispatch import namespace
 from rayfold.recon.checks import nonnegative
-from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import spectrum_of
 from rayfold.recon.foundation.convert import like, single, tensors
 from rayfold.recon.foundation.frequencies import Frequencies
@@ -164,8 +163,7 @@ def _chain(solver: PhysicsSteps, state: State, levels: list[Tensor], streams: li
     x = z + _noise(solver, state, levels[0], streams)
     for t, now in enumerate(levels):
         told = (solver.strength * now)[..., None, None] * state.errors.map.unsqueeze(-3)
-        how: Any = {"strength": solver.strength, "precision": solver.precision, "poses": solver.poses}
-        z = apply_network(solver.network, x, told, **how)
+        z = solver.denoised(x, told)
         k = round(t / max(len(levels) - 1, 1) * last)
         left = DOUBT * solver.schedule.left(k, now, now, state.signal)
         power, wide = (spectrum_of(size, left) for size in (A.in_shape, task.grid.full))

@@ -177,7 +177,6 @@ class PhysicsSteps:
         found = None if back is None else task.inverse(torch.stack([problem.y, drawn_noise(problem)]))
         relative = relative_levels(task, light, found)
         task = with_pixels(task, relative)
-        task = task._replace(local=local_weights(task.problem))
         problem = task.problem
         power, wide = (expected_spectrum(shape, relative) for shape in (A.in_shape, grid.full))
         known_image, data = probe(task, power, light)
@@ -194,6 +193,7 @@ class PhysicsSteps:
         signal_levels = torch.maximum(levels_of(plane(found_power, n)), 1e-2 * levels_of(plane(wide, n)))
         levels = errors.expected(promised, signal_levels)
         prior = levels_of(plane(wide, n))
+        task = task._replace(local=local_weights(problem))  # the first image is better without, at few views
         return State(x * scale, 0, scale, task, errors, levels, signal_levels, prior, None)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -209,12 +209,23 @@ class PhysicsSteps:
         x = x + Frequencies(shape, (0,) * len(shape)).filter(x if change is None else change, more)
         told = self.schedule.level(state.k, noise * gain) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
-        how: Any = {"strength": self.strength, "precision": self.precision, "poses": self.poses}
-        x = apply_network(self.network, x, told, change, **how)
+        x = self.denoised(x, told, change)
         levels = self.schedule.left(state.k, levels, noise, state.signal)
         if state.k + 1 == self.last:  # after weighted directions the plain one has little left to do
             x, _ = self._towards_data(state.task, x, levels, self.inner if state.task.local is None else 1)
         return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)
+
+    def denoised(self, x: Tensor, told: Tensor, change: Tensor | None = None) -> Tensor:
+        """The network's answer to an image ``(..., ny, nx)`` and levels ``(..., 4, ny, nx)``."""
+        return apply_network(
+            self.network,
+            x,
+            told,
+            change,
+            strength=self.strength,
+            precision=self.precision,
+            poses=self.poses,
+        )
 
     def _towards_data(self, task: DataStep, x: Tensor, levels: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """The data step from an image with errors of these levels, and the levels that it promises."""

@@ -157,7 +157,7 @@ def test_poses_make_the_answer_turn_with_the_image(small, poses):
             assert apart(other.flip(axes), one) < 1e-5
 
 
-def test_poses_are_a_mean_and_tell_errors(small):
+def test_more_poses_remove_noise_better(small):
     clean = 2 + torch.linspace(-1, 1, 64)[:, None] * torch.linspace(0, 1, 64).round()
     noisy, levels = clean + 0.2 * random(8, 64, 64), torch.tensor([0.2] * 4)
     error = [float((apply_network(small.network, noisy, levels, poses=n) - clean).std()) for n in (1, 2, 4)]
