@@ -30,7 +30,7 @@ def prior(results: dict[str, Any]) -> str:
     for e in entries:
         sign = "≤" if e["sense"] == "at most" else "≥"
         target = f"{sign} {e['target']:g} {e['unit']}".strip() + (f" ({e['goal']})" if "goal" in e else "")
-        cell = " ".join(filter(None, (_number(e["value"]), e["unit"], _interval(e["interval"]))))
+        cell = " ".join(filter(None, (_number(e["value"], e["unit"]), e["unit"], _interval(e["interval"]))))
         lines.append(f"| {e['what']} | {target} | {cell} | {e['n']} | {'yes' if e['reached'] else 'no'} |")
     return "\n".join([*lines, "", *worst(results)])
 
@@ -65,7 +65,9 @@ def worst(results: dict[str, Any], n: int = WORST) -> list[str]:
     return lines
 
 
-def _number(value: float) -> str:
+def _number(value: float, unit: str) -> str:
+    if not unit and abs(value) >= 0.01:  # correlations: two decimals would hide a miss of 0.9
+        return f"{value:.3f}"
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else f"{value:.0e}"
 
 

@@ -235,3 +235,15 @@ def test_the_head_series_round_trip():
     again = read_dicom_series(write_derived(head, "out", done="nothing"))
     assert np.array_equal(again.array, head.array) and len(head.slices) == 28
     assert [facts.numbers for facts in again.slices] == [facts.numbers for facts in head.slices]
+
+
+def test_precision_reaches_the_prior(monkeypatch):
+    from rayfold.recon.foundation import FoundationPrior
+
+    told = []
+    monkeypatch.setattr(FoundationPrior, "load", lambda name, **how: told.append(how) or Half())
+    np.save("a.npy", np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32))
+    assert main(["denoise", "a.npy", "-o", "out", "--quiet", "--precision", "bfloat16"]) == 0
+    assert told[0]["precision"] == "bfloat16"
+    with pytest.raises(SystemExit):
+        main(["denoise", "a.npy", "-o", "again", "--precision", "half"])
