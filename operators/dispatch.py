@@ -113,7 +113,7 @@ def match(value: Array, x: Array) -> Array:
         ("complex64", "complex128")[wide] if "complex" in str(value.dtype) else ("float32", "float64")[wide]
     )
     if library(type(value)) != library(type(x)):
-        if not isinstance(value, np.ndarray):
+        if not isinstance(value, np.ndarray | np.generic):
             theirs, mine = library(type(value)), library(type(x))
             raise TypeError(f"a {theirs} array meets a {mine} array; convert one of them")
         value = value.astype(name, copy=False)

@@ -114,5 +114,5 @@ class Restorer:
         if network is not None:
             kept["parameters"] = sum(int(p.numel()) for p in network.parameters())
             kept["precision"] = self.prior.precision
-            kept["steps"] = self.prior.schedule.n if self.steps is None else self.steps
+            kept["steps"] = self.prior.schedule.steps if self.steps is None else self.steps
         return kept

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 SHIPPED = ("small", "base")
 DEFAULT = "base"  # what is used where no weights are named
-STEPS = 4  # of data and network in turn, as they were trained; known here without loading them
+STEPS = 5  # of data and network in turn; known here without loading them

@@ -11,7 +11,7 @@ from rayfold.recon.cli.options import seed_number
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
 from rayfold.recon.shipped import DEFAULT
 
-OF_ADAPT = ("truth", "protocol", "phantom", "mode", "loss", "weights", "rate", "n", "held_out")
+OF_ADAPT = ("truth", "protocol", "phantom", "mode", "loss", "weights", "rate", "n", "held_out", "every")
 OF_TRAINING = ("resume", "start", "minutes")
 DEFAULTS = {"mode": "lora", "loss": "sure", "weights": DEFAULT, "n": 32, "held_out": 0.1}
 ADAPT_STEPS = 200
@@ -41,6 +41,9 @@ def add_train(sub: argparse.ArgumentParser) -> None:
     adapt.add_argument("--weights", metavar="NAME|FILE", help="to begin with: a size or a file")
     adapt.add_argument("--rate", type=float, metavar="R", help="learning rate; default: what suits the mode")
     adapt.add_argument("--held-out", type=float, metavar="F", help="part of the data to stop by; default 0.1")
+    adapt.add_argument(
+        "--every", type=int, metavar="N", help="steps between looks at it, 3 in vain end it; default a tenth"
+    )
 
 
 def command(args: argparse.Namespace) -> None:
@@ -55,7 +58,7 @@ def command(args: argparse.Namespace) -> None:
     if not args.output:
         kind = "a file, as adapted.safetensors" if args.adapt else "a folder"
         raise ValueError(f"no output is given; name {kind}, with -o")
-    for name in ("steps", "threads", "n", "rate", "minutes"):
+    for name in ("steps", "threads", "n", "rate", "minutes", "every"):
         value = getattr(args, name)
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"--{name} is {value:g}; it must be positive")
@@ -131,6 +134,7 @@ def _adapt(args: argparse.Namespace) -> None:
             steps=args.steps or ADAPT_STEPS,
             rate=args.rate,
             held_out=chosen["held_out"],
+            every=args.every,
             seed=seed,
             progress=lambda done, total, _: bar(done, total),
         )

@@ -48,11 +48,11 @@ class Restoration(nn.Module):
 
     def forward(self, problem: Problem) -> Tensor:
         """The image."""
-        steps = PhysicsSteps(self.network, self.schedule, last=self.schedule.n, precision=self.precision)  # type: ignore[arg-type]
+        steps = PhysicsSteps(self.network, self.schedule, precision=self.precision)  # type: ignore[arg-type]
         # the first image depends on nothing that is trained, but it may on data that were made by the network
         with torch.set_grad_enabled(problem.y.requires_grad and torch.is_grad_enabled()):
             state: Any = steps.init(problem)
-        for _ in range(self.schedule.n):
+        for _ in range(self.schedule.steps):
             state = steps.step(problem, state)
         x: Tensor = state.x
         return x

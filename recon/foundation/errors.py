@@ -12,6 +12,7 @@ from rayfold.recon.foundation.directions import DataStep
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.problem import Problem
 
+PATTERNED = (0.3, 0.7)  # share of the error beyond that of noise: none of it and all of it is patterns
 SPREAD = 16  # the map of the error is smoothed over this part of a side
 SEED = 20261126
 DARK = 0.5  # of the brightness at the centre: below, images from coils fade
@@ -34,6 +35,9 @@ class Errors(NamedTuple):
         Up to 1: the measured level over the promised one, where coils see more than the centre does.
     map : Tensor, (..., ny, nx)
         Where the error is large: a factor of mean square 1.
+    patterned : Tensor, (..., 1)
+        0 where the error is what noise and smoothness make it, 1 where it is the patterns of missing data:
+        streaks, folded images. Those octaves tell that a detector or the end of k-space do not affect.
 
     References
     ----------
@@ -44,6 +48,7 @@ class Errors(NamedTuple):
     unseen: Tensor
     better: Tensor
     map: Tensor
+    patterned: Tensor
 
     @classmethod
     def measured(cls, error: Tensor, promised: Tensor, before: Tensor) -> Errors:
@@ -64,7 +69,10 @@ class Errors(NamedTuple):
         size = local.filter(error.abs() ** 2, gain.to(levels.dtype), cut=True)
         mean = size.mean((-2, -1), keepdim=True).clamp(min=torch.finfo(levels.dtype).tiny)
         better = (levels / promised.clamp(min=torch.finfo(levels.dtype).tiny)).clamp(max=1)
-        return cls(levels, unseen, better, (size / mean).clamp(0.05, 20).sqrt())
+        beyond = 1 - (promised / levels.clamp(min=torch.finfo(levels.dtype).tiny)) ** 2
+        least, most = PATTERNED
+        patterned = ((beyond[..., 1:3].amax(-1, keepdim=True) - least) / (most - least)).clamp(0, 1)
+        return cls(levels, unseen, better, (size / mean).clamp(0.05, 20).sqrt(), patterned)
 
     def expected(self, promised: Tensor, before: Tensor) -> Tensor:
         """Levels after a data step that promises some, from those before it."""

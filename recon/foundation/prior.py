@@ -176,7 +176,8 @@ class FoundationPrior(Prior):
         strength : float
             Factor of the levels that the network is told; 0 gives the data step alone.
         n : int, optional
-            Steps; by default as trained.
+            Steps; by default 5, of at most 16 pairs of A and its adjoint in all. More are better where very
+            few views or lines were measured.
 
         Returns
         -------
@@ -193,20 +194,18 @@ class FoundationPrior(Prior):
         if problem.noise is None:
             problem = problem._replace(noise=estimate_noise(problem))
         own = single(tensors(problem, self.device))
-        n = self.schedule.n if n is None else n
-        steps = Unrolled(self.steps(strength, n), n)
+        n = self.schedule.steps if n is None else n
+        steps = Unrolled(self.steps(strength), n)
         graph = own.y.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
             x: Tensor = steps(own)
         return like(x, problem.y)
 
-    def steps(self, strength: float = 1.0, n: int | None = None) -> PhysicsSteps:
-        """The solver behind `restore`, for `Unrolled` and `run` with n steps."""
-        last = self.schedule.n if n is None else n
+    def steps(self, strength: float = 1.0) -> PhysicsSteps:
+        """The solver behind `restore`, for `Unrolled` and `run`."""
         return PhysicsSteps(
             self.network,
             self.schedule,
-            last=last,
             precision=self.precision,
             strength=strength,
             poses=self.poses,
@@ -250,5 +249,5 @@ class FoundationPrior(Prior):
 
     def __repr__(self) -> str:
         n = sum(p.numel() for p in self.network.parameters())
-        size = f"{n / 1e6:.1f} M parameters, {self.schedule.n} steps"
+        size = f"{n / 1e6:.1f} M parameters, {self.schedule.steps} steps"
         return f"FoundationPrior({size}, {self.device}, {self.precision})"

@@ -108,7 +108,7 @@ def sample(
     solver = prior.steps(strength)
     with torch.no_grad():
         state = first = solver.init(own)
-        for _ in range(prior.schedule.n):
+        for _ in range(prior.schedule.steps):
             state = solver.step(own, state)
         levels = _annealed(FIRST * first.levels, LAST * state.levels, steps)
         few = max(1, AT_ONCE // max(1, state.x.numel()))

@@ -32,6 +32,8 @@ from rayfold.recon.solvers.normal import gram_of
 
 MOST = 1.2  # factor by which a change is enlarged: levels are not known so well
 TINY = 1e-30  # in units of the squared data
+WIDER = 1.5  # factor of the expected level of an error of patterns: it is not known so well as noise
+SLOWEST = 0.7  # share of an error of patterns that a step leaves at least
 LEAST = 1e-3  # share of an error that counts as added: the derivative of a root ends at 0
 
 
@@ -41,7 +43,7 @@ class Schedule(nn.Module):
     Parameters
     ----------
     n : int
-        Steps; further ones use the numbers of the last.
+        Steps that it has numbers for; further ones use those of the last.
     """
 
     def __init__(self, n: int) -> None:
@@ -50,6 +52,11 @@ class Schedule(nn.Module):
         self.told = nn.Parameter(torch.zeros(n, BANDS))
         self.kept = nn.Parameter(torch.tensor([-0.4]).expand(n, BANDS).clone())
         self.slope = nn.Parameter(torch.full((BANDS,), 0.5))
+
+    @property
+    def steps(self) -> int:
+        """Of a reconstruction: the last one has the numbers of the one before."""
+        return self.n + 1
 
     def level(self, k: int, levels: Tensor) -> Tensor:
         """Levels ``(..., 4)`` to tell the network in step k, of those ``(..., 4)`` that are expected."""
@@ -127,7 +134,9 @@ class PhysicsSteps:
     directions (`DataStep`); T is the spectrum of the error that the network is expected to leave.
     What then remains is about ``1 / (information + 1 / T)`` per frequency, and its mean over each octave is
     the level that the network is told next. Both follow from the operator and the noise alone, in the units
-    of the image.
+    of the image. Noise is taken out at once; the patterns of missing data are believed to go slowly
+    (`WIDER`, `SLOWEST`), because a network takes the strong ones for the object before the weak ones are
+    gone.
 
     Parameters
     ----------
@@ -139,8 +148,6 @@ class PhysicsSteps:
         Conjugate directions for the first image.
     inner : int
         Conjugate directions of each data step.
-    last : int
-        The step after whose network the data have their say once more; 0 for none.
     precision : str
         Of the convolutions.
     strength : float
@@ -152,14 +159,14 @@ class PhysicsSteps:
     ----------
     H. K. Aggarwal et al., IEEE Trans. Med. Imaging 38 (2019) 394, unrolled with conjugate gradients;
     J. Ma and L. Ping, IEEE Access 5 (2017) 2020, the exchange of errors between data and denoiser;
-    K. Zhang et al., CVPR 2020, a network told the level of each step.
+    K. Zhang et al., CVPR 2020, a network told the level of each step; K. Zhang et al., IEEE Trans. PAMI 44
+    (2022) 6360, levels that fall slowly.
     """
 
     network: Network
     schedule: Any
     start: int = 2
     inner: int = 2
-    last: int = 0
     precision: str = "float32"
     strength: float = 1.0
     poses: int = 1
@@ -191,7 +198,7 @@ class PhysicsSteps:
             x = x0.to(x.dtype) / scale + torch.zeros_like(x)
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
         signal_levels = torch.maximum(levels_of(plane(found_power, n)), 1e-2 * levels_of(plane(wide, n)))
-        levels = errors.expected(promised, signal_levels)
+        levels = errors.expected(promised, signal_levels) * (1 + (WIDER - 1) * errors.patterned)
         prior = levels_of(plane(wide, n))
         task = task._replace(local=local_weights(problem))  # the first image is better without, at few views
         return State(x * scale, 0, scale, task, errors, levels, signal_levels, prior, None)
@@ -201,7 +208,12 @@ class PhysicsSteps:
         levels, change, shape = state.levels, None, state.task.problem.A.in_shape
         x = before = state.x / state.scale
         if state.k:
-            x, promised = self._towards_data(state.task, x, levels, self.inner)
+            power, wide = (spectrum_of(size, levels) for size in (shape, state.task.grid.full))
+            task = state.task
+            # after weighted directions there is little left to do in the end
+            inner = self.inner if task.local is None or state.k < self.schedule.n else 1
+            x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, inner)
+            promised = task.promised(wide)
             change = x - before
             levels = state.errors.expected(promised, levels)
         noise, gain = added(levels, state.levels if state.k else state.prior)
@@ -210,9 +222,8 @@ class PhysicsSteps:
         told = self.schedule.level(state.k, noise * gain) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = self.denoised(x, told, change)
-        levels = self.schedule.left(state.k, levels, noise, state.signal)
-        if state.k + 1 == self.last:  # after weighted directions the plain one has little left to do
-            x, _ = self._towards_data(state.task, x, levels, self.inner if state.task.local is None else 1)
+        left = self.schedule.left(state.k, levels, noise, state.signal)
+        levels = torch.maximum(left, SLOWEST * state.errors.patterned * levels)
         return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)
 
     def denoised(self, x: Tensor, told: Tensor, change: Tensor | None = None) -> Tensor:
@@ -226,12 +237,6 @@ class PhysicsSteps:
             precision=self.precision,
             poses=self.poses,
         )
-
-    def _towards_data(self, task: DataStep, x: Tensor, levels: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """The data step from an image with errors of these levels, and the levels that it promises."""
-        power, wide = (spectrum_of(size, levels) for size in (task.problem.A.in_shape, task.grid.full))
-        x = task.solve(x, task.problem.y - task.problem.A(x), power, wide, n)
-        return x, task.promised(wide)
 
 
 def _normalised(problem: Problem) -> tuple[Problem, Tensor]:

@@ -138,7 +138,7 @@ class EveryStep(nn.Module):
     network : Network
         Trained by stage one.
     schedule : Schedule
-        Its number of steps is that of the reconstruction.
+        Its `steps` are those of the reconstruction.
     precision : str
         Of the convolutions; physics is computed in the precision of the data.
     """
@@ -149,11 +149,11 @@ class EveryStep(nn.Module):
 
     def forward(self, problem: Problem) -> list[Tensor]:
         """Images after each step."""
-        steps = PhysicsSteps(self.network, self.schedule, last=self.schedule.n, precision=self.precision)
+        steps = PhysicsSteps(self.network, self.schedule, precision=self.precision)
         with torch.no_grad():
             state: Any = steps.init(problem)
         images = []
-        for _ in range(self.schedule.n):
+        for _ in range(self.schedule.steps):
             state = steps.step(problem, state)
             images.append(state.x)
         return images

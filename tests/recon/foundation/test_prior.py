@@ -248,7 +248,7 @@ def test_restore_is_the_solver_unrolled(prior):
     problem = ct()
     own = problem._replace(y=torch.as_tensor(problem.y))
     with torch.no_grad():
-        found = run(prior.steps(), own, 5).x
+        found = run(prior.steps(), own, prior.schedule.steps).x
     assert apart(found, prior.restore(problem)) < 1e-6
 
 
@@ -364,7 +364,7 @@ def test_the_spectrum_of_a_mask_of_one_coil_is_the_mask():
 
 def test_what_is_shipped():
     for name in SHIPPED:
-        assert FoundationPrior.load(name, device="cpu").schedule.n == STEPS
+        assert FoundationPrior.load(name, device="cpu").schedule.steps == STEPS
     assert DEFAULT in SHIPPED
 
 
@@ -391,7 +391,7 @@ def test_a_file_brings_back_the_same_prior(prior, tmp_path):
     assert again.card == {"name": "mine"}
     again = replace(again, poses=prior.poses)
     assert apart(again.denoise(noisy(), 0.1), prior.denoise(noisy(), 0.1)) < 2e-3  # half precision on disk
-    assert "5 steps, cpu, float32" in repr(again)
+    assert "6 steps, cpu, float32" in repr(again)
 
 
 @pytest.fixture

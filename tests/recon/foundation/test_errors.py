@@ -1,0 +1,81 @@
+"""What the steps are told of errors: noise goes at once, patterns of missing data slowly."""
+
+import numpy as np
+import pytest
+import torch
+
+from rayfold.operators import FFT, CartesianMask, ParallelBeam, Volume, XRay
+from rayfold.operators.noise import Gaussian
+from rayfold.recon import Problem
+from rayfold.recon.foundation.steps import SLOWEST
+from rayfold.recon.phantoms import draw
+
+SIDE = 96
+
+
+def scan(views, percent):
+    """Projections with noise in percent of their mean."""
+    truth = np.abs(draw((SIDE, SIDE), 5, family="ct_body")).astype(np.float32)
+    A = XRay(Volume((SIDE, SIDE), 1.0), ParallelBeam.evenly(views, 144))
+    y = A(truth)
+    sigma = 0.01 * percent * float(y.mean())
+    noise = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    return Problem(A, torch.as_tensor(y + sigma * noise), Gaussian(sigma))
+
+
+def lines(every):
+    """One coil, the middle of k-space and every so many lines beyond."""
+    truth = draw((SIDE, SIDE), 5, family="mr_head").astype(np.complex64)
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    mask[::every] = mask[SIDE // 2 - 6 : SIDE // 2 + 6] = 1
+    A = CartesianMask((SIDE, SIDE), mask) @ FFT((SIDE, SIDE))
+    sigma = 0.02 * float(abs(truth).max())
+    parts = np.random.default_rng(1).standard_normal((2, SIDE, SIDE)).astype(np.float32)
+    y = A(truth) + mask * sigma * (parts[0] + 1j * parts[1])
+    return Problem(A, torch.as_tensor(y.astype(np.complex64)), Gaussian(sigma))
+
+
+def states(prior, problem, n):
+    """State of the solver after its first image and after each of n steps."""
+    solver = prior.steps()
+    with torch.no_grad():
+        found = [solver.init(problem)]
+        for _ in range(n):
+            found.append(solver.step(problem, found[-1]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("problem", "patterned"),
+    [(scan(24, 0.5), 1), (lines(4), 1), (scan(300, 6), 0), (lines(1), 0)],
+    ids=["few views", "few lines", "noisy views", "all lines"],
+)
+def test_patterns_are_told_from_noise(small, problem, patterned):
+    first, second = states(small, problem, 1)
+    assert float(first.errors.patterned) == patterned
+    fast = first._replace(errors=first.errors._replace(patterned=torch.zeros(1)))
+    with torch.no_grad():
+        believed = small.steps().step(problem, fast)
+    torch.testing.assert_close(second.x, believed.x)  # the step itself is the same
+    if patterned:
+        assert float((second.levels / first.levels).min()) >= SLOWEST * (1 - 1e-5)
+        assert float((believed.levels / first.levels).min()) < SLOWEST
+    else:
+        torch.testing.assert_close(second.levels, believed.levels)
+
+
+def test_patterns_do_not_depend_on_the_unit(small):
+    problem = scan(24, 4)
+    scaled = Problem(problem.A, 1e4 * problem.y, Gaussian(1e4 * problem.noise.sigma))
+    a, b = (states(small, p, 0)[0].errors.patterned for p in (problem, scaled))
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_patterns_of_every_scan_of_a_batch_are_its_own(small):
+    quiet, loud = scan(24, 0.5), scan(24, 40)
+    sigma = torch.tensor([quiet.noise.sigma, loud.noise.sigma])[:, None, None]
+    both = Problem(quiet.A, torch.stack([quiet.y, loud.y]), Gaussian(sigma))
+    found = states(small, both, 0)[0].errors.patterned.flatten()
+    alone = [states(small, p, 0)[0].errors.patterned for p in (quiet, loud)]
+    torch.testing.assert_close(found, torch.cat(alone).flatten(), rtol=1e-3, atol=1e-3)
+    assert found[0] == 1 and found[1] < 1
