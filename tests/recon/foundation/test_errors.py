@@ -51,17 +51,16 @@ def states(prior, problem, n):
     ids=["few views", "few lines", "noisy views", "all lines"],
 )
 def test_patterns_are_told_from_noise(small, problem, patterned):
-    first, second = states(small, problem, 1)
-    assert float(first.errors.patterned) == patterned
-    fast = first._replace(errors=first.errors._replace(patterned=torch.zeros(1)))
+    slow = states(small, problem, 4)
+    assert float(slow[0].errors.patterned) == patterned
+    assert not patterned or float((slow[1].levels / slow[0].levels).min()) >= SLOWEST * (1 - 1e-5)
+    fast = slow[0]._replace(errors=slow[0].errors._replace(patterned=torch.zeros(1)))
     with torch.no_grad():
-        believed = small.steps().step(problem, fast)
-    torch.testing.assert_close(second.x, believed.x)  # the step itself is the same
-    if patterned:
-        assert float((second.levels / first.levels).min()) >= SLOWEST * (1 - 1e-5)
-        assert float((believed.levels / first.levels).min()) < SLOWEST
-    else:
-        torch.testing.assert_close(second.levels, believed.levels)
+        for _ in range(4):
+            fast = small.steps().step(problem, fast)
+    less = fast.levels / slow[4].levels
+    assert float(less.max()) <= 1 + 1e-5
+    assert float(less.min()) < 0.9 if patterned else float(less.min()) == 1
 
 
 def test_patterns_do_not_depend_on_the_unit(small):
