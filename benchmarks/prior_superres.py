@@ -26,6 +26,7 @@ from rayfold.operators import ParallelBeam, Volume, XRay, fbp_operator
 from rayfold.operators.noise import PoissonTransmission
 from rayfold.operators.resample import Downsample
 from rayfold.recon import Image, Problem, read_image
+from rayfold.recon.priors import NonNegative
 from rayfold.recon.quality.blur import kernel_blur
 from rayfold.recon.quality.contrast import cnr
 from rayfold.recon.quality.resolution import mtf, mtf50
@@ -90,7 +91,7 @@ def detector(data: Path, prior: Any, store: Store) -> list[Case]:
             lambda p=problem, s=score, x=start: tv_reconstruction(p, s, x, steps=60, positive=True),
         )["score"]
         if prior is not None:
-            x, case.seconds[OURS] = clock(lambda p=problem: prior.restore(p))
+            x, case.seconds[OURS] = clock(lambda p=problem: prior.restore(p, bounds=NonNegative()))
             case.scores[OURS] = score(np.asarray(x))
             case.pictures = {"truth": o.truth, "data": start, OURS: np.asarray(x)}
         found.append(case)

@@ -23,6 +23,7 @@ from benchmarks.prior_methods import best_cgls, best_fbp, clock, hu_psnr, tv_rec
 from rayfold.operators import ParallelBeam, Volume, XRay, fbp_operator
 from rayfold.operators.noise import Gaussian, Noise, PoissonTransmission
 from rayfold.recon import Problem
+from rayfold.recon.priors import NonNegative
 
 Array = Any
 SIZE, BINS = 256, 367
@@ -107,7 +108,7 @@ def judged(task: str, o: Object, setting: Setting, prior: Any, store: Store, *, 
     case = Case(task, o.name, setting.name, {name: row["score"] for name, row in rows.items()})
     case.seconds |= {name: row["seconds"] for name, row in rows.items() if "seconds" in row}
     if prior is not None:
-        x, case.seconds[OURS] = clock(lambda: prior.restore(made))
+        x, case.seconds[OURS] = clock(lambda: prior.restore(made, bounds=NonNegative()))
         x = np.asarray(x)
         case.scores[OURS] = score(x)
         case.pictures = {"truth": o.truth, "data": start, OURS: x}

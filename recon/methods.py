@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from rayfold.operators import FanBeam, ParallelBeam, VectorBeam, Volume, covering
-from rayfold.operators.dispatch import namespace, to_numpy
+from rayfold.operators.dispatch import to_numpy
 from rayfold.operators.filters import Window
 from rayfold.recon.data import Image, Scan
 from rayfold.recon.device import resolve_device, to_device
@@ -18,6 +18,7 @@ from rayfold.recon.iterative import ITERATIVE, dose_note, recipe, scan_noise
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.preprocess import prepare
 from rayfold.recon.prior_method import Precision, Restorer
+from rayfold.recon.priors.bounds import NonNegative
 from rayfold.recon.problem import Problem
 from rayfold.recon.shipped import STEPS
 
@@ -315,13 +316,13 @@ def _restored(
     from rayfold.operators.xray import XRay
 
     A, noise = XRay(chosen.volume, scan.beam), scan_noise(scan)
+    restorer = replace(restorer, bounds=NonNegative() if nonnegative else None)
 
     def solve(y: Array, tick: Callable[[int], None]) -> Array:
         def done(slices: int) -> None:
             tick(slices * max(chosen.iterations, 1) // len(y))
 
-        x = restorer(Problem(A, y, noise), done)
-        return namespace(x).clip(x, 0, None) if nonnegative else x
+        return restorer(Problem(A, y, noise), done)
 
     return solve, [*dose_note(noise), *_covered(scan, chosen)]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from rayfold.operators.dispatch import match, to_numpy
 from rayfold.recon.checks import nonnegative
+from rayfold.recon.priors.bounds import Box
 from rayfold.recon.problem import Problem
 from rayfold.recon.shipped import DEFAULT
 
@@ -36,6 +37,8 @@ class Restorer:
         By default as trained.
     sha256 : str, optional
         Of the file of weights.
+    bounds : Box, optional
+        What the image is known to lie between; a prior of another kind is not told, and its image cut off.
     """
 
     prior: Any
@@ -43,6 +46,7 @@ class Restorer:
     strength: float = 1.0
     steps: int | None = None
     sha256: str | None = None
+    bounds: Box | None = None
 
     @classmethod
     def load(
@@ -105,7 +109,12 @@ class Restorer:
         return match(np.concatenate(parts), y)
 
     def _restore(self, problem: Problem) -> Array:
-        return self.prior.restore(problem, strength=self.strength, n=self.steps)
+        if self.bounds is None:
+            return self.prior.restore(problem, strength=self.strength, n=self.steps)
+        told = {"bounds": self.bounds} if hasattr(self.prior, "network") else {}
+        return self.bounds.prox(
+            self.prior.restore(problem, strength=self.strength, n=self.steps, **told), 1.0
+        )
 
     def record(self) -> dict[str, Any]:
         """What provenance keeps: name and digest of the weights, their size, and how they were used."""

@@ -56,6 +56,8 @@ def tensors(problem: Problem, device: torch.device | None = None) -> Problem:
         value: Any = getattr(noise, name, None)
         if hasattr(value, "ndim") and value.ndim:
             held[name] = to_tensor(value, y.device)
+        elif isinstance(value, np.ndarray | np.generic):
+            held[name] = float(value)
     changed: Any = replace(noise, **held) if held else noise  # type: ignore[type-var]
     return problem._replace(y=y, noise=changed)
 

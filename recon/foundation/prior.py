@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from rayfold.recon.foundation.files import load_prior
 from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
 from rayfold.recon.learned.unrolled import Unrolled
+from rayfold.recon.priors.bounds import Box
 from rayfold.recon.priors.denoiser import on_host
 from rayfold.recon.priors.prior import Prior
 from rayfold.recon.problem import Problem, estimate_noise
@@ -166,7 +167,9 @@ class FoundationPrior(Prior):
         """Gradient of the log-density of noisy images, ``(denoise(x, sigma) - x) / sigma^2`` (Tweedie)."""
         return (self.denoise(x, sigma) - x) / sigma**2
 
-    def restore(self, problem: Problem, *, strength: float = 1.0, n: int | None = None) -> Array:
+    def restore(
+        self, problem: Problem, *, strength: float = 1.0, n: int | None = None, bounds: Box | None = None
+    ) -> Array:
         """Reconstruction: a few steps of data and network, on any operator.
 
         Parameters
@@ -178,6 +181,9 @@ class FoundationPrior(Prior):
         n : int, optional
             Steps; by default 5, of at most 16 pairs of A and its adjoint in all. More are better where very
             few views or lines were measured.
+        bounds : Box, optional
+            What a real image is known to lie between, in its unit, as ``NonNegative()``; kept after every
+            step. It helps where angles are missing.
 
         Returns
         -------
@@ -187,7 +193,7 @@ class FoundationPrior(Prior):
         Raises
         ------
         ValueError, TypeError
-            As `Problem.check`.
+            As `Problem.check`; for bounds of a complex image.
         """
         nonnegative(strength=strength)
         problem.check()
@@ -195,7 +201,7 @@ class FoundationPrior(Prior):
             problem = problem._replace(noise=estimate_noise(problem))
         own = single(tensors(problem, self.device))
         n = self.schedule.steps if n is None else n
-        steps = Unrolled(self.steps(strength), n)
+        steps = Unrolled(replace(self.steps(strength), bounds=bounds), n)
         graph = own.y.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
             x: Tensor = steps(own)

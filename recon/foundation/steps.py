@@ -27,6 +27,7 @@ from rayfold.recon.foundation.lines import Lines
 from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.pixels import of_means
 from rayfold.recon.foundation.spectrum import expected_spectrum, relative_levels, with_pixels
+from rayfold.recon.priors.bounds import Box
 from rayfold.recon.problem import Problem
 from rayfold.recon.solvers.normal import gram_of
 
@@ -154,6 +155,8 @@ class PhysicsSteps:
         Factor of the levels that the network is told.
     poses : int
         Of `apply_network`.
+    bounds : Box, optional
+        What the image is known to lie between: every step ends there.
 
     References
     ----------
@@ -170,6 +173,7 @@ class PhysicsSteps:
     precision: str = "float32"
     strength: float = 1.0
     poses: int = 1
+    bounds: Box | None = None
 
     def init(self, problem: Problem, x0: Tensor | None = None) -> State:
         """Wiener estimate for images of the spectrum that the data show (`relative_levels`), or `x0`."""
@@ -222,6 +226,8 @@ class PhysicsSteps:
         told = self.schedule.level(state.k, noise * gain) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = self.denoised(x, told, change)
+        if self.bounds is not None:
+            x = self.bounds.prox(x * state.scale, 1.0) / state.scale
         left = self.schedule.left(state.k, levels, noise, state.signal)
         levels = torch.maximum(left, SLOWEST * state.errors.patterned * levels)
         return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)

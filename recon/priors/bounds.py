@@ -18,8 +18,8 @@ class Box(Prior):
 
     Parameters
     ----------
-    lower, upper : float, optional
-        Bounds; either may be left out.
+    lower, upper : float or array, optional
+        Bounds, arrays broadcast against the image; either may be left out.
     support : array of bool, optional
         Where the image may differ from 0, broadcast against it.
     ndim : int
@@ -32,8 +32,8 @@ class Box(Prior):
     array([0. , 0.5, 1. ])
     """
 
-    lower: float | None = None
-    upper: float | None = None
+    lower: float | Array | None = None
+    upper: float | Array | None = None
     support: Array | None = None
     ndim: int = 2
     simple: ClassVar[bool] = True
@@ -54,7 +54,8 @@ class Box(Prior):
         if "complex" in str(x.dtype):
             raise ValueError("bounds need a real image; a complex one has no order")
         if self.lower is not None or self.upper is not None:
-            x = namespace(x).clip(x, self.lower, self.upper)
+            low, high = (match(b, x) if hasattr(b, "dtype") else b for b in (self.lower, self.upper))
+            x = namespace(x).clip(x, low, high)
         if self.support is None:
             return x
         mask = self.support

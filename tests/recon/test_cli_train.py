@@ -136,9 +136,9 @@ def test_adaptation_to_simulated_and_to_measured_scans(tmp_path, capsys, monkeyp
     protocol.replace(views=6).to_toml(tmp_path / "b.toml")
     both = tmp_path / "a.toml", tmp_path / "b.toml"
     given = ["--protocol", *both, "--phantom", "foam", "--n", 2]
-    assert run(*words, *given, "-o", out) == 0
+    assert run(*words, *given, "--steps", 3, "--every", 2, "-o", out) == 0
     record = json.loads(capsys.readouterr().out)["adapted"]
-    assert record["loss"] == "supervised"
+    assert record["loss"] == "supervised" and record["steps"] == [0, 2, 3]
     assert np.isfinite(record["held_out"]).all()
     scan = tmp_path / "scan.h5"
     write_scan(scan, protocol.simulate("disc"))
