@@ -202,7 +202,8 @@ class PhysicsSteps:
             x = x0.to(x.dtype) / scale + torch.zeros_like(x)
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
         signal_levels = torch.maximum(levels_of(plane(found_power, n)), 1e-2 * levels_of(plane(wide, n)))
-        levels = errors.expected(promised, signal_levels) * (1 + (WIDER - 1) * errors.patterned)
+        wider = 1 + (WIDER - 1) * errors.patterned * (1 - errors.unseen)
+        levels = errors.expected(promised, signal_levels) * wider
         prior = levels_of(plane(wide, n))
         task = task._replace(local=local_weights(problem))  # the first image is better without, at few views
         return State(x * scale, 0, scale, task, errors, levels, signal_levels, prior, None)
