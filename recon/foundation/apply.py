@@ -75,9 +75,9 @@ def apply_network(
     agreed = _agreed(out, removed)
     if not x.is_complex():  # what the network sees there is dropped
         removed = removed * removed.new_tensor([1.0, 0.0])[:, None, None]
-    kept = parts - agreed * _believed(removed, flat, strength) * removed
-    answer = torch.complex(kept[:, 0], kept[:, 1]) if x.is_complex() else kept[:, 0]
-    return (answer * turn).reshape(x.shape)
+    removed = agreed * _believed(removed, flat, strength) * removed
+    less = torch.complex(removed[:, 0], removed[:, 1]) if x.is_complex() else removed[:, 0]
+    return x - (less * turn).reshape(x.shape)  # the image itself is not turned: that would round it
 
 
 def _pose(
