@@ -286,7 +286,7 @@ def test_command_of_a_ct_scan(here, capsys):
     page = Path("out/report.html").read_text()
     assert "mine.safetensors" in page and SHA[:12] in page
     assert main([*command[:3], "dry", *command[4:], "--dry-run"]) == 0
-    assert "prior, 4 steps" in capsys.readouterr().out
+    assert "prior, 5 steps" in capsys.readouterr().out
 
 
 def test_command_of_an_mri_scan(here, capsys):
