@@ -182,8 +182,8 @@ class FoundationPrior(Prior):
             Steps; by default 5, of at most 16 pairs of A and its adjoint in all. More are better where very
             few views or lines were measured.
         bounds : Box, optional
-            What a real image is known to lie between, in its unit, as ``NonNegative()``; kept after every
-            step. It helps where angles are missing.
+            What a real image is known to lie between, in its unit, as ``NonNegative()``; where angles are
+            missing it is kept after every step, which helps there.
 
         Returns
         -------
@@ -205,6 +205,8 @@ class FoundationPrior(Prior):
         graph = own.y.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
             x: Tensor = steps(own)
+            if bounds is not None:
+                x = bounds.prox(x, 1.0)
         return like(x, problem.y)
 
     def steps(self, strength: float = 1.0) -> PhysicsSteps:

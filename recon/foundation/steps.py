@@ -156,7 +156,7 @@ class PhysicsSteps:
     poses : int
         Of `apply_network`.
     bounds : Box, optional
-        What the image is known to lie between: every step ends there.
+        What the image is known to lie between: every step ends there, but where views cover all directions.
 
     References
     ----------
@@ -202,10 +202,11 @@ class PhysicsSteps:
             x = x0.to(x.dtype) / scale + torch.zeros_like(x)
         found_power = torch.fft.fft2(x, norm="ortho").abs() ** 2 / (2 if x.is_complex() else 1)
         signal_levels = torch.maximum(levels_of(plane(found_power, n)), 1e-2 * levels_of(plane(wide, n)))
-        wider = 1 + (WIDER - 1) * errors.patterned * (1 - errors.unseen)
-        levels = errors.expected(promised, signal_levels) * wider
-        prior = levels_of(plane(wide, n))
+        levels = errors.expected(promised, signal_levels)
         task = task._replace(local=local_weights(problem))  # the first image is better without, at few views
+        if task.local is None:  # the gradient would draw single rays that do not fit
+            levels = levels * (1 + (WIDER - 1) * errors.patterned * (1 - errors.unseen))
+        prior = levels_of(plane(wide, n))
         return State(x * scale, 0, scale, task, errors, levels, signal_levels, prior, None)
 
     def step(self, problem: Problem, state: State) -> State:
@@ -227,7 +228,7 @@ class PhysicsSteps:
         told = self.schedule.level(state.k, noise * gain) * self.strength
         told = told[..., None, None] * state.errors.map.unsqueeze(-3)
         x = self.denoised(x, told, change)
-        if self.bounds is not None:
+        if self.bounds is not None and state.task.local is None:  # else what is cut off unbalances rays
             x = self.bounds.prox(x * state.scale, 1.0) / state.scale
         left = self.schedule.left(state.k, levels, noise, state.signal)
         levels = torch.maximum(left, SLOWEST * state.errors.patterned * levels)
