@@ -19,7 +19,6 @@ from benchmarks.prior_cases import OURS, Case, Store, entry
 from benchmarks.prior_methods import clock
 from rayfold.operators.noise import Gaussian
 from rayfold.recon import Problem
-from rayfold.recon.priors import NonNegative
 
 Array = Any
 IMAGES, BLOCK = 100, 20
@@ -55,7 +54,7 @@ def ellipses(prior: Any, store: Store) -> list[Case]:
         if prior is not None:
             sigma = dival.NOISE * np.abs(data).mean(axis=(-2, -1), keepdims=True)
             problem = Problem(A, data, Gaussian(sigma.astype(np.float32)))
-            x, seconds = clock(lambda p=problem: prior.restore(p, bounds=NonNegative()))
+            x, seconds = clock(lambda p=problem: prior.restore(p))
             x = np.asarray(x)
             for i, (case, value) in enumerate(zip(some, dival.psnr(x, truth), strict=True)):
                 case.scores[OURS], case.seconds[OURS] = float(value), seconds / len(data)

@@ -109,12 +109,12 @@ class Restorer:
         return match(np.concatenate(parts), y)
 
     def _restore(self, problem: Problem) -> Array:
+        told: dict[str, Any] = {"strength": self.strength, "n": self.steps}
         if self.bounds is None:
-            return self.prior.restore(problem, strength=self.strength, n=self.steps)
-        told = {"bounds": self.bounds} if hasattr(self.prior, "network") else {}
-        return self.bounds.prox(
-            self.prior.restore(problem, strength=self.strength, n=self.steps, **told), 1.0
-        )
+            return self.prior.restore(problem, **told)
+        if hasattr(self.prior, "network"):
+            return self.prior.restore(problem, **told, bounds=self.bounds)
+        return self.bounds.prox(self.prior.restore(problem, **told), 1.0)
 
     def record(self) -> dict[str, Any]:
         """What provenance keeps: name and digest of the weights, their size, and how they were used."""

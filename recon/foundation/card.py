@@ -9,6 +9,7 @@ from typing import Any
 
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
 from rayfold.recon.foundation import files
+from rayfold.recon.foundation.steps import Schedule
 from rayfold.recon.shipped import SHIPPED
 from rayfold.recon.train.files import read
 
@@ -81,7 +82,10 @@ def describe(path: str | Path) -> dict[str, Any]:
         "sha256": files.digest(path),
         "bytes": path.stat().st_size,
         "parameters": sum(value.numel() for value in tensors.values()),
-        "network": {key: about[key] for key in ("widths", "blocks", "steps")},
+        "network": {
+            **{key: about[key] for key in ("widths", "blocks")},
+            "steps": Schedule(about["steps"]).steps,
+        },
         "training": dict(about["card"]),
         "families": {
             "trained": {name: round(share / sum(trained.values()), 4) for name, share in trained.items()},

@@ -12,7 +12,8 @@ from rayfold.recon.foundation.directions import DataStep
 from rayfold.recon.foundation.frequencies import Frequencies
 from rayfold.recon.problem import Problem
 
-PATTERNED = (0.3, 0.7)  # share of the error beyond that of noise: none of it and all of it is patterns
+ALIASED = (0.3, 0.7)  # share of the error beyond what noise explains: up to here it is none, from here all
+JUDGED = slice(1, 3)  # octaves: the finest lack power where a detector or k-space ends
 SPREAD = 16  # the map of the error is smoothed over this part of a side
 SEED = 20261126
 DARK = 0.5  # of the brightness at the centre: below, images from coils fade
@@ -35,9 +36,9 @@ class Errors(NamedTuple):
         Up to 1: the measured level over the promised one, where coils see more than the centre does.
     map : Tensor, (..., ny, nx)
         Where the error is large: a factor of mean square 1.
-    patterned : Tensor, (..., 1)
-        0 where the error is what noise and smoothness make it, 1 where it is the patterns of missing data:
-        streaks, folded images. Those octaves tell that a detector or the end of k-space do not affect.
+    aliased : Tensor, (..., 1)
+        Between 0 for an error that noise and smoothing explain, and 1 for the aliasing of views or lines that
+        were not measured: streaks, folded images.
 
     References
     ----------
@@ -48,7 +49,7 @@ class Errors(NamedTuple):
     unseen: Tensor
     better: Tensor
     map: Tensor
-    patterned: Tensor
+    aliased: Tensor
 
     @classmethod
     def measured(cls, error: Tensor, promised: Tensor, before: Tensor) -> Errors:
@@ -70,9 +71,9 @@ class Errors(NamedTuple):
         mean = size.mean((-2, -1), keepdim=True).clamp(min=torch.finfo(levels.dtype).tiny)
         better = (levels / promised.clamp(min=torch.finfo(levels.dtype).tiny)).clamp(max=1)
         beyond = 1 - (promised / levels.clamp(min=torch.finfo(levels.dtype).tiny)) ** 2
-        least, most = PATTERNED
-        patterned = ((beyond[..., 1:3].amax(-1, keepdim=True) - least) / (most - least)).clamp(0, 1)
-        return cls(levels, unseen, better, (size / mean).clamp(0.05, 20).sqrt(), patterned)
+        none, all_ = ALIASED
+        aliased = ((beyond[..., JUDGED].amax(-1, keepdim=True) - none) / (all_ - none)).clamp(0, 1)
+        return cls(levels, unseen, better, (size / mean).clamp(0.05, 20).sqrt(), aliased)
 
     def expected(self, promised: Tensor, before: Tensor) -> Tensor:
         """Levels after a data step that promises some, from those before it."""

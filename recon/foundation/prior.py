@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -179,8 +179,7 @@ class FoundationPrior(Prior):
         strength : float
             Factor of the levels that the network is told; 0 gives the data step alone.
         n : int, optional
-            Steps; by default 5, of at most 16 pairs of A and its adjoint in all. More are better where very
-            few views or lines were measured.
+            Steps; by default 5, of at most 16 pairs of A and its adjoint in all.
         bounds : Box, optional
             What a real image is known to lie between, in its unit, as ``NonNegative()``; where angles are
             missing it is kept after every step, which helps there.
@@ -201,7 +200,7 @@ class FoundationPrior(Prior):
             problem = problem._replace(noise=estimate_noise(problem))
         own = single(tensors(problem, self.device))
         n = self.schedule.steps if n is None else n
-        steps = Unrolled(replace(self.steps(strength), bounds=bounds), n)
+        steps = Unrolled(self.steps(strength, bounds), n)
         graph = own.y.requires_grad and torch.is_grad_enabled()
         with torch.set_grad_enabled(graph):
             x: Tensor = steps(own)
@@ -209,7 +208,7 @@ class FoundationPrior(Prior):
                 x = bounds.prox(x, 1.0)
         return like(x, problem.y)
 
-    def steps(self, strength: float = 1.0) -> PhysicsSteps:
+    def steps(self, strength: float = 1.0, bounds: Box | None = None) -> PhysicsSteps:
         """The solver behind `restore`, for `Unrolled` and `run`."""
         return PhysicsSteps(
             self.network,
@@ -217,6 +216,7 @@ class FoundationPrior(Prior):
             precision=self.precision,
             strength=strength,
             poses=self.poses,
+            bounds=bounds,
         )
 
     def _through(self, function: Any, x: Array) -> Array:

@@ -33,8 +33,8 @@ from rayfold.recon.solvers.normal import gram_of
 
 MOST = 1.2  # factor by which a change is enlarged: levels are not known so well
 TINY = 1e-30  # in units of the squared data
-WIDER = 1.5  # factor of the expected level of an error of patterns: it is not known so well as noise
-SLOWEST = 0.7  # share of an error of patterns that a step leaves at least
+WIDER = 1.5  # factor of the expected level of aliasing at first: it is not known so well as that of noise
+SLOWEST = 0.7  # share of the level of aliasing that a step leaves at least
 LEAST = 1e-3  # share of an error that counts as added: the derivative of a root ends at 0
 
 
@@ -56,7 +56,7 @@ class Schedule(nn.Module):
 
     @property
     def steps(self) -> int:
-        """Of a reconstruction: the last one has the numbers of the one before."""
+        """Of a reconstruction: one more than it has numbers for, in place of a last data step."""
         return self.n + 1
 
     def level(self, k: int, levels: Tensor) -> Tensor:
@@ -135,9 +135,8 @@ class PhysicsSteps:
     directions (`DataStep`); T is the spectrum of the error that the network is expected to leave.
     What then remains is about ``1 / (information + 1 / T)`` per frequency, and its mean over each octave is
     the level that the network is told next. Both follow from the operator and the noise alone, in the units
-    of the image. Noise is taken out at once; the patterns of missing data are believed to go slowly
-    (`WIDER`, `SLOWEST`), because a network takes the strong ones for the object before the weak ones are
-    gone.
+    of the image. Noise is taken out at once; aliasing is believed to go slowly (`WIDER`, `SLOWEST`),
+    because what a network takes for the object too early stays.
 
     Parameters
     ----------
@@ -205,7 +204,7 @@ class PhysicsSteps:
         levels = errors.expected(promised, signal_levels)
         task = task._replace(local=local_weights(problem))  # the first image is better without, at few views
         if task.local is None:  # the gradient would draw single rays that do not fit
-            levels = levels * (1 + (WIDER - 1) * errors.patterned * (1 - errors.unseen))
+            levels = levels * (1 + (WIDER - 1) * errors.aliased * (1 - errors.unseen))
         prior = levels_of(plane(wide, n))
         return State(x * scale, 0, scale, task, errors, levels, signal_levels, prior, None)
 
@@ -231,7 +230,7 @@ class PhysicsSteps:
         if self.bounds is not None and state.task.local is None:  # else what is cut off unbalances rays
             x = self.bounds.prox(x * state.scale, 1.0) / state.scale
         left = self.schedule.left(state.k, levels, noise, state.signal)
-        levels = torch.maximum(left, SLOWEST * state.errors.patterned * levels)
+        levels = torch.maximum(left, SLOWEST * state.errors.aliased * levels)
         return state._replace(x=x * state.scale, k=state.k + 1, levels=levels, change=change)
 
     def denoised(self, x: Tensor, told: Tensor, change: Tensor | None = None) -> Tensor:

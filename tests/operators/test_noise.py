@@ -15,6 +15,7 @@ from rayfold.operators import Gaussian, Poisson, PoissonTransmission
 from rayfold.operators.dispatch import to_numpy
 
 MODELS = {
+    "NumPy scalar": Gaussian(np.float32(0.3)),
     "gaussian": Gaussian(0.3),
     "per datum": Gaussian(np.linspace(0.1, 2.0, 6)),
     "correlated": Gaussian(covariance=0.2 * np.eye(6) + 0.05),
