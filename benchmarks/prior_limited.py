@@ -3,8 +3,8 @@
 Size, hardening and the data of each disc are those of that benchmark, on a grid of 256 x 256 (two bins and
 two views merged, as its middle grid does). The image is kept within what is known of the disc, zero-shot
 after each step, at the end where the weights were adapted without that; it is brought to the official grid by
-linear interpolation and parted at Otsu's threshold. Zero-shot the weights are those of the prior as it is; adapted
-ones come from synthetic discs with holes alone, 3.7 hours on one core of an EPYC:
+linear interpolation and parted at Otsu's threshold. Zero-shot the weights are those of the prior as it is;
+adapted ones come from synthetic discs with holes alone, 3.7 hours on one core of an EPYC:
 
     P=benchmarks/protocols; PROTOCOLS="$P/htc_90.toml $P/htc_60.toml $P/htc_30.toml"
     HOLES="--phantom holes --mode full --loss supervised --n 100"
