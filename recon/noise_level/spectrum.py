@@ -23,7 +23,9 @@ POWERS = np.arange(0, 1.55, 0.1)  # of r: 0 is white, 1 a ramp filter's
 CUTS = np.concatenate([np.geomspace(0.2, 2.0, 40), [np.inf]])
 SHARPNESS = (2, 8)  # a window's smooth decay; zero padding of k-space
 TRUSTED = 0.03  # relative error of a measured level
+TRUSTED_CORNER = 0.05  # of the corner, which has little power where noise is coloured
 TRUSTED_BOUND = 0.06
+TEXTURE = 0.12  # what the second octave may usually hold beyond its noise; the finest hold less of the image
 
 
 def octaves(shape: tuple[int, int]) -> Array:
@@ -61,8 +63,9 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
 
     The noise of the three finest filters is fitted by the density ``a r^p exp(-(r/c)^q)``: a ramp filter has
     p = 1, its window or the pixel's aperture a cut c, data of MRI p = 0 and, where the image was interpolated
-    by zero padding, a sharp cut. The coarser filters, which see more of the image than of the noise, can only
-    lower what this extrapolates.
+    by zero padding, a sharp cut. Texture adds to noise, and the more the coarser the filter: the level is that
+    of the two finest, the third may hold more than the model says, and the coarser ones, which see more of the
+    image than of the noise, can only lower what this extrapolates.
 
     Parameters
     ----------
@@ -84,12 +87,14 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     filters, levels, cost, powers = _models()
     log = np.log(np.maximum(filters, 1e-12)) - np.log(np.maximum(measured, 1e-9 * measured[1]))
     usable = np.isfinite(measured)
-    fine = np.flatnonzero(usable[:FINE])
-    spread = np.array([0.1, TRUSTED, TRUSTED])[fine]  # the corner has little power where noise is coloured
-    weight = spread**-2
-    shift = (log[:, fine] * weight).sum(1) / weight.sum()
+    finest = np.flatnonzero(usable[: FINE - 1])
+    weight = np.array([TRUSTED_CORNER, TRUSTED])[finest] ** -2
+    shift = (log[:, finest] * weight).sum(1) / weight.sum()
     log = log - shift[:, None]
-    misfit = (log[:, fine] ** 2 * weight).sum(1)
+    misfit = (log[:, finest] ** 2 * weight).sum(1)
+    if usable[FINE - 1]:
+        rest = log[:, FINE - 1]
+        misfit = misfit + np.where(rest > 0, rest / TRUSTED, rest / TEXTURE) ** 2
     for j in range(FINE, len(measured)):
         if usable[j]:
             misfit = misfit + (np.maximum(log[:, j] / TRUSTED_BOUND, 0)) ** 2
@@ -98,8 +103,8 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     misfit = np.where((powers > 0) & (ramp is False), np.inf, misfit + cost)
     best = int(np.argmin(misfit))
     found = levels[best] * np.exp(-shift[best])
-    # what the model leaves of the two measured octaves is put right
+    # what the model leaves of the two measured octaves is put right, but for texture
     found[0] *= np.exp(-log[best, 1])
     if usable[2]:
-        found[1:] *= np.exp(-log[best, 2])
+        found[1:] *= np.exp(min(-log[best, 2], TRUSTED))
     return np.asarray(found)
