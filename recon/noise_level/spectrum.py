@@ -25,7 +25,8 @@ SHARPNESS = (2, 8)  # a window's smooth decay; zero padding of k-space
 TRUSTED = 0.03  # relative error of a measured level
 TRUSTED_CORNER = 0.05  # of the corner, which has little power where noise is coloured
 TRUSTED_BOUND = 0.06
-TEXTURE = 0.12  # what the second octave may usually hold beyond its noise; the finest hold less of the image
+TEXTURE = 0.12  # what the second octave easily holds beyond its noise
+TOO_MUCH = 2  # most that such an excess, however large, speaks against a model
 
 
 def octaves(shape: tuple[int, int]) -> Array:
@@ -94,7 +95,8 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     misfit = (log[:, finest] ** 2 * weight).sum(1)
     if usable[FINE - 1]:
         rest = log[:, FINE - 1]
-        misfit = misfit + np.where(rest > 0, rest / TRUSTED, rest / TEXTURE) ** 2
+        more = (rest / TEXTURE) ** 2
+        misfit = misfit + np.where(rest > 0, (rest / TRUSTED) ** 2, more / (1 + more / TOO_MUCH))
     for j in range(FINE, len(measured)):
         if usable[j]:
             misfit = misfit + (np.maximum(log[:, j] / TRUSTED_BOUND, 0)) ** 2

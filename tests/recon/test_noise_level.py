@@ -109,6 +109,21 @@ def test_edges_are_no_noise(rng, dtype):
     assert estimate_noise(noisy).levels == pytest.approx((30,) * 4, rel=0.1)
 
 
+def test_edges_of_a_small_image_are_no_noise(rng):
+    """Where hardly a window is free of them."""
+    noisy = shapes(96) + 30 * rng.standard_normal((96, 96))
+    assert estimate_noise(noisy, ramp=False).levels == pytest.approx((30,) * 4, rel=0.2)
+
+
+@pytest.mark.parametrize("slope", [2, 3])
+def test_texture_is_no_noise(rng, slope):
+    """A fractal everywhere, in the second octave as strong as the noise and stronger below."""
+    fractal, levels = coloured(rng, (256, 256), lambda r: (r + 0.01) ** (-2.0 * slope))
+    noisy = 10 * fractal / levels[1] + 10 * rng.standard_normal((256, 256))
+    assert estimate_noise(noisy, ramp=False).levels == pytest.approx((10,) * 4, rel=0.25)
+    assert estimate_noise(noisy, ramp=False).levels[0] == pytest.approx(10, rel=0.1)
+
+
 def test_coarse_structures_do_not_count(rng):
     """Blobs as large as the coarsest octaves, much stronger than the noise, everywhere."""
     r = radius((256, 256))
