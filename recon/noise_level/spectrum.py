@@ -64,8 +64,8 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
 
     The noise of the three finest filters is fitted by the density ``a r^p exp(-(r/c)^q)``: a ramp filter has
     p = 1, its window or the pixel's aperture a cut c, data of MRI p = 0 and, where the image was interpolated
-    by zero padding, a sharp cut. Texture adds to noise, and the more the coarser the filter: the level is that
-    of the two finest, the third may hold more than the model says, and the coarser ones, which see more of the
+    by zero padding, a sharp cut. Texture adds to noise, the more the coarser the filter: the level is that of
+    the two finest, the third may hold more than the model says, and the coarser ones, which see more of the
     image than of the noise, can only lower what this extrapolates.
 
     Parameters
