@@ -31,6 +31,7 @@ from rayfold.recon.trajectories import pipe_menon
 
 FADE = 0.1  # of the radius of the field of view
 EXACT = 1e-6  # of the best measured frequency
+LEAK = 0.15  # of the best measured frequency: what coils make of neighbours is not raised further
 NEW = 1e-5  # of a direction, in the norm of the problem: less is rounding
 MOST = 3.0  # factor by which darker parts of an image from coils are raised
 SPREAD = 30.0  # most by which the weight of the rays through a pixel differs from that at the centre
@@ -185,9 +186,10 @@ class DataStep(NamedTuple):
     with ``F = H T / (1 + H T)``, H the spectrum of ``A.H W A`` (`information`) and B the
     `approximate_inverse`, or ``H^-1 A.H W`` for Cartesian k-space. Filtered back-projection knows nothing of
     the weights: with `local` weights D all but the first direction are therefore the gradient g, as
-    ``D^(-1/2) (H + 1 / T)^-1 D^(-1/2) g``. With `lines` it is the gradient through
-    the inverse of all that the coils mix. Other operators, as the binning of pixels, need not be alike
-    everywhere, so that H is no inverse of them: there it is the plain gradient.
+    ``D^(-1/2) (H + 1 / T)^-1 D^(-1/2) g``. With `lines` it is the gradient through the inverse of all that
+    the coils mix. Where they mix other samples, as the middle of k-space alone, H counts as no less than
+    `LEAK` of its best. Other operators, as the binning of pixels, need not be alike everywhere, so that H is
+    no inverse of them: there it is the plain gradient.
 
     Parameters
     ----------
@@ -248,9 +250,12 @@ class DataStep(NamedTuple):
         plain = Frequencies(grid.shape, (0,) * len(grid.shape))
         trust = wide * self.known / (1 + wide * self.known)
         z, weight = x, 1 / power
-        seen = self.known > EXACT * self.known.amax(grid.axes, keepdim=True)  # the rest is but rounding
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         mixed = None if self.lines is None else self.lines.solver(weight)
+        best = self.known.amax(grid.axes, keepdim=True)
+        seen = self.known > EXACT * best  # the rest is but rounding
+        # coils spread strong frequencies to neighbours that were not measured, which is no information there
+        divisor = (self.known if self.shading is None else self.known.clamp(min=LEAK * best)) + 1 / wide
         for k in range(steps):
             if mixed is not None:
                 d = mixed(A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight))
@@ -266,7 +271,7 @@ class DataStep(NamedTuple):
                 d = A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight)
             else:
                 d = self.lit(A.H(self.problem.weigh(residual)))
-                d = self.lit(grid.filter(d, seen / (self.known + 1 / wide)))
+                d = self.lit(grid.filter(d, seen / divisor))
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             Ad, Td = A(d), plain.filter(d, weight)
             whole = self._product(Td, Ad, d, Ad)
