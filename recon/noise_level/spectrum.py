@@ -23,7 +23,8 @@ POWERS = np.arange(0, 1.55, 0.1)  # of r: 0 is white, 1 a ramp filter's
 CUTS = np.concatenate([np.geomspace(0.2, 2.0, 40), [np.inf]])
 SHARPNESS = (2, 8)  # a window's smooth decay; zero padding of k-space
 TRUSTED = 0.03  # relative error of a measured level
-TRUSTED_CORNER = 0.05  # of the corner, which has little power where noise is coloured
+TRUSTED_CORNER = 0.05  # of the corner
+ROUNDED = 0.1  # of the corner in CT: a kernel leaves little there but what rounding to whole HU adds
 TRUSTED_BOUND = 0.06
 TEXTURE = 0.12  # what the second octave easily holds beyond its noise
 TOO_MUCH = 2  # most that such an excess, however large, speaks against a model
@@ -66,7 +67,8 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     p = 1, its window or the pixel's aperture a cut c, data of MRI p = 0 and, where the image was interpolated
     by zero padding, a sharp cut. Texture adds to noise, the more the coarser the filter: the level is that of
     the two finest, the third may hold more than the model says, and the coarser ones, which see more of the
-    image than of the noise, can only lower what this extrapolates.
+    image than of the noise, can only lower what this extrapolates. With `ramp` the third counts in full:
+    a soft kernel leaves so little in the two finest that the third is where its noise is.
 
     Parameters
     ----------
@@ -88,12 +90,12 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     filters, levels, cost, powers = _models()
     log = np.log(np.maximum(filters, 1e-12)) - np.log(np.maximum(measured, 1e-9 * measured[1]))
     usable = np.isfinite(measured)
-    finest = np.flatnonzero(usable[: FINE - 1])
-    weight = np.array([TRUSTED_CORNER, TRUSTED])[finest] ** -2
-    shift = (log[:, finest] * weight).sum(1) / weight.sum()
+    judged = np.flatnonzero(usable[: FINE if ramp else FINE - 1])
+    weight = np.array([ROUNDED if ramp else TRUSTED_CORNER, TRUSTED, TRUSTED])[judged] ** -2
+    shift = (log[:, judged] * weight).sum(1) / weight.sum()
     log = log - shift[:, None]
-    misfit = (log[:, finest] ** 2 * weight).sum(1)
-    if usable[FINE - 1]:
+    misfit = (log[:, judged] ** 2 * weight).sum(1)
+    if usable[FINE - 1] and not ramp:
         rest = log[:, FINE - 1]
         more = (rest / TEXTURE) ** 2
         misfit = misfit + np.where(rest > 0, (rest / TRUSTED) ** 2, more / (1 + more / TOO_MUCH))
@@ -108,5 +110,5 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     # what the model leaves of the two measured octaves is put right, but for texture
     found[0] *= np.exp(-log[best, 1])
     if usable[2]:
-        found[1:] *= np.exp(min(-log[best, 2], TRUSTED))
+        found[1:] *= np.exp(-log[best, 2] if ramp else min(-log[best, 2], TRUSTED))
     return np.asarray(found)
