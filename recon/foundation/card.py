@@ -23,6 +23,8 @@ LIMITS = (
     "Two-dimensional: volumes are restored slice by slice.",
     "The noise must be stated or measured: a level wrong by a factor of two costs detail or leaves noise.",
     "HU must be mapped to attenuation first (the commands do so from the declared water value).",
+    "Coil maps that do not explain the data (as of the middle of k-space alone, for an object that fills the "
+    "field of view) can give worse images than zero filling.",
     "Objects unlike the families below (foams, writing, periodic parts) are flagged but not refused.",
 )
 TASKS = {

@@ -252,10 +252,6 @@ class DataStep(NamedTuple):
         z, weight = x, 1 / power
         before: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         mixed = None if self.lines is None else self.lines.solver(weight)
-        best = self.known.amax(grid.axes, keepdim=True)
-        seen = self.known > EXACT * best  # the rest is but rounding
-        # coils spread strong frequencies to neighbours that were not measured, which is no information there
-        divisor = (self.known if self.shading is None else self.known.clamp(min=LEAK * best)) + 1 / wide
         for k in range(steps):
             if mixed is not None:
                 d = mixed(A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight))
@@ -271,7 +267,7 @@ class DataStep(NamedTuple):
                 d = A.H(self.problem.weigh(residual)) - plain.filter(z - x, weight)
             else:
                 d = self.lit(A.H(self.problem.weigh(residual)))
-                d = self.lit(grid.filter(d, seen / divisor))
+                d = self.lit(grid.filter(d, self._spectrum_inverted(wide)))
                 d = d - grid.filter(z - x, 1 - trust, cut=True)
             Ad, Td = A(d), plain.filter(d, weight)
             whole = self._product(Td, Ad, d, Ad)
@@ -296,6 +292,13 @@ class DataStep(NamedTuple):
     def lit(self, x: Tensor) -> Tensor:
         """The image with the shading of the coils taken out once."""
         return x if self.shading is None else x * self.shading
+
+    def _spectrum_inverted(self, wide: Tensor) -> Tensor:
+        """``1 / (H + 1 / T)`` where anything was measured."""
+        best = self.known.amax(self.grid.axes, keepdim=True)
+        # coils spread strong frequencies to neighbours that were not measured, which is no information there
+        known = self.known if self.shading is None else self.known.clamp(min=LEAK * best)
+        return torch.where(self.known > EXACT * best, 1 / (known + 1 / wide), 0)  # the rest is but rounding
 
     def _product(self, Td: Tensor, Ad: Tensor, p: Tensor, Ap: Tensor) -> Tensor:
         A = self.problem.A

@@ -23,8 +23,8 @@ POWERS = np.arange(0, 1.55, 0.1)  # of r: 0 is white, 1 a ramp filter's
 CUTS = np.concatenate([np.geomspace(0.2, 2.0, 40), [np.inf]])
 SHARPNESS = (2, 8)  # a window's smooth decay; zero padding of k-space
 TRUSTED = 0.03  # relative error of a measured level
-TRUSTED_CORNER = 0.05  # of the corner
-ROUNDED = 0.1  # of the corner in CT: a kernel leaves little there but what rounding to whole HU adds
+TRUSTED_CORNER = 0.05
+TRUSTED_CORNER_CT = 0.1  # a kernel leaves little there but what rounding to whole HU adds
 TRUSTED_BOUND = 0.06
 TEXTURE = 0.12  # what the second octave easily holds beyond its noise
 TOO_MUCH = 2  # most that such an excess, however large, speaks against a model
@@ -91,7 +91,7 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     log = np.log(np.maximum(filters, 1e-12)) - np.log(np.maximum(measured, 1e-9 * measured[1]))
     usable = np.isfinite(measured)
     judged = np.flatnonzero(usable[: FINE if ramp else FINE - 1])
-    weight = np.array([ROUNDED if ramp else TRUSTED_CORNER, TRUSTED, TRUSTED])[judged] ** -2
+    weight = np.array([TRUSTED_CORNER_CT if ramp else TRUSTED_CORNER, TRUSTED, TRUSTED])[judged] ** -2
     shift = (log[:, judged] * weight).sum(1) / weight.sum()
     log = log - shift[:, None]
     misfit = (log[:, judged] ** 2 * weight).sum(1)
@@ -109,6 +109,7 @@ def octave_levels(measured: Array, *, ramp: bool | None = None) -> Array:
     found = levels[best] * np.exp(-shift[best])
     # what the model leaves of the two measured octaves is put right, but for texture
     found[0] *= np.exp(-log[best, 1])
-    if usable[2]:
-        found[1:] *= np.exp(-log[best, 2] if ramp else min(-log[best, 2], TRUSTED))
+    if usable[FINE - 1]:
+        excess = -log[best, FINE - 1]
+        found[1:] *= np.exp(excess if ramp else min(excess, TRUSTED))
     return np.asarray(found)
