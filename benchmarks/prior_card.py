@@ -34,12 +34,13 @@ def half_precision_loss(name: str, float32: Path | None = None, *, seed: int = 0
     if float32 is not None:
         original = FoundationPrior.load(float32, device="cpu")
     else:
-        network, schedule, card = load_prior(name)
+        network, schedule, card, change = load_prior(name)
         generator = torch.Generator().manual_seed(seed)
+        parts = [] if change is None else list(change.state().values())
         with torch.no_grad():
-            for p in network.parameters():
+            for p in [*network.parameters(), *parts]:
                 p += (torch.rand(p.shape, generator=generator) - 0.5) * spacing(p)
-        original = FoundationPrior(network.eval().requires_grad_(False), schedule, card)
+        original = FoundationPrior(network.eval().requires_grad_(False), schedule, card, change=change)
     losses = []
     for family, image_seed in IMAGES:
         truth = np.abs(draw((128, 128), image_seed, family=family))

@@ -303,6 +303,7 @@ def _prior(prior: Any, grid: FinerGrid, strength: float) -> Callable[[Problem, A
     from rayfold.recon.foundation import FoundationPrior
 
     network = prior if hasattr(prior, "denoise") else FoundationPrior.load(prior)
+    network = getattr(network, "for_iterations", network)
 
     def apply(part: Problem, start: Array) -> Array:
         # what the same loss of resolution takes from the image that is there: one scale up it was about that

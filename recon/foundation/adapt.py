@@ -224,7 +224,7 @@ def save(path: str | Path, prior: FoundationPrior, *, force: bool = False) -> No
         raise OutputFailure(f"{path.name} would replace weights of the package; write to a folder of yours")
     if path.exists() and not force:
         raise OutputFailure(f"{path} is already there; write elsewhere or replace it with --force")
-    files.save_prior(path, prior.network, prior.schedule, prior.card)
+    files.save_prior(path, prior.network, prior.schedule, prior.card, prior.change)
 
 
 def _check(mode: str, loss: str, steps: int) -> None:

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rayfold.recon.errors import InconsistentInput, UnreadableInput
+from rayfold.recon.foundation.change import Change
 from rayfold.recon.foundation.network import Network
 from rayfold.recon.foundation.steps import Schedule
 from rayfold.recon.shipped import SHIPPED
@@ -21,7 +22,22 @@ FORMAT = "rayfold prior 1"
 HOME = Path(__file__).parent / "weights"
 
 
-def save_prior(path: str | Path, network: Network, schedule: Schedule, card: Mapping[str, Any]) -> None:
+class Held(NamedTuple):
+    """What a file of weights holds."""
+
+    network: Network
+    schedule: Schedule
+    card: dict[str, Any]
+    change: Change | None
+
+
+def save_prior(
+    path: str | Path,
+    network: Network,
+    schedule: Schedule,
+    card: Mapping[str, Any],
+    change: Change | None = None,
+) -> None:
     """Write network and schedule, the network in float16.
 
     Parameters
@@ -32,9 +48,13 @@ def save_prior(path: str | Path, network: Network, schedule: Schedule, card: Map
         What `FoundationPrior` holds.
     card : mapping
         What is known of the weights; JSON values.
+    change : Change, optional
+        Of the network, where there is noise alone.
     """
     held = {f"network.{k}": v.half() for k, v in network.state_dict().items()}
     held |= {f"schedule.{k}": v.float() for k, v in schedule.state_dict().items()}
+    if change is not None:
+        held |= {f"change.{k}": v.half() for k, v in change.state().items()}
     about = {
         "format": FORMAT,
         "widths": list(network.widths),
@@ -45,8 +65,8 @@ def save_prior(path: str | Path, network: Network, schedule: Schedule, card: Map
     write(path, held, about)
 
 
-def load_prior(name: str | Path) -> tuple[Network, Schedule, dict[str, Any]]:
-    """Network, schedule and card of a size that comes with the package, or of a file.
+def load_prior(name: str | Path) -> Held:
+    """Network, schedule, card and change of a size that comes with the package, or of a file.
 
     Raises
     ------
@@ -70,14 +90,18 @@ def load_prior(name: str | Path) -> tuple[Network, Schedule, dict[str, Any]]:
         )
     network = Network(tuple(about["widths"]), about["blocks"])
     schedule = Schedule(about["steps"])
+    found = _part(tensors, "change")
     try:
         network.load_state_dict(_part(tensors, "network"))
         schedule.load_state_dict(_part(tensors, "schedule"))
-    except RuntimeError as error:
+        change = Change.of(found) if found else None
+        if change is not None:
+            change.applied(network)
+    except (RuntimeError, KeyError, ValueError) as error:
         raise InconsistentInput(
             f"the tensors of {path.name} do not fit its own description; it is damaged"
         ) from error
-    return network, schedule, dict(about["card"])
+    return Held(network, schedule, dict(about["card"]), change)
 
 
 def file_of(name: str | Path) -> Path:

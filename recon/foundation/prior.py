@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from rayfold.operators.dispatch import is_traced
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS
+from rayfold.recon.foundation.change import Change
 from rayfold.recon.foundation.convert import like, single, tensors, to_tensor
 from rayfold.recon.foundation.files import load_prior
 from rayfold.recon.foundation.network import Network
@@ -53,6 +54,8 @@ class FoundationPrior(Prior):
     poses : {1, 2, 4}
         Orientations of the image over whose answers the mean is taken: noise is removed about 0.15 dB
         better with 2 than with 1, and better still with 4; the network takes as long for each.
+    change : Change, optional
+        What the network does otherwise in `denoise` and `score`, where there is noise alone.
 
     Examples
     --------
@@ -69,6 +72,7 @@ class FoundationPrior(Prior):
     precision: str = "float32"
     strength: float = 1.0
     poses: int = 2
+    change: Change | None = None
 
     def __post_init__(self) -> None:
         if self.poses not in (1, 2, 4):
@@ -104,11 +108,18 @@ class FoundationPrior(Prior):
         UnreadableInput, InconsistentInput
             If the weights are missing, damaged or not what was published.
         """
-        network, schedule, card = load_prior(name)
+        network, schedule, card, change = load_prior(name)
         where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         network.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.eval().requires_grad_(False)
-        return cls(network, schedule.to(where).eval().requires_grad_(False), card, precision, poses=poses)
+        return cls(
+            network,
+            schedule.to(where).eval().requires_grad_(False),
+            card,
+            precision,
+            poses=poses,
+            change=change,
+        )
 
     @property
     def module(self) -> Network:
@@ -119,6 +130,16 @@ class FoundationPrior(Prior):
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
+
+    @cached_property
+    def alone(self) -> Network:
+        """The network for images with noise and no other error."""
+        return self.network if self.change is None else self.change.applied(self.network)
+
+    @cached_property
+    def for_iterations(self) -> FoundationPrior:
+        """The same prior without its `change`: for solvers, where not all that is wrong is noise."""
+        return self if self.change is None else replace(self, change=None)
 
     def denoise(
         self, x: Array, sigma: Array | float, *, bands: Array | None = None, strength: float = 1.0
@@ -159,9 +180,11 @@ class FoundationPrior(Prior):
         return self._through(lambda t: self._denoise(t, level, bands, strength), x)
 
     def prox(self, x: Array, step: Array | float) -> Array:
-        """``denoise(x, sqrt(step * strength))``: what plug-and-play solvers ask."""
+        """``denoise(x, sqrt(step * strength))`` of `for_iterations`: what plug-and-play solvers ask."""
         variance = step * self.strength
-        return self.denoise(x, math.sqrt(variance) if isinstance(variance, int | float) else variance**0.5)
+        return self.for_iterations.denoise(
+            x, math.sqrt(variance) if isinstance(variance, int | float) else variance**0.5
+        )
 
     def score(self, x: Array, sigma: Array | float) -> Array:
         """Gradient of the log-density of noisy images, ``(denoise(x, sigma) - x) / sigma^2`` (Tweedie)."""
@@ -252,7 +275,7 @@ class FoundationPrior(Prior):
         if levels.shape[-2:] == (1, 1):
             levels = levels[..., 0, 0]
         return apply_network(
-            self.network, x, levels, strength=strength, precision=self.precision, poses=self.poses
+            self.alone, x, levels, strength=strength, precision=self.precision, poses=self.poses
         )
 
     def __repr__(self) -> str:

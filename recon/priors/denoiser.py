@@ -28,7 +28,7 @@ class PlugAndPlay(Prior):
     takes a quarter of the step (`averaging`); `Equivariant`, which turns the image at random; a small noise
     level, some 2/255 of the range of the image; and an end by `Discrepancy`::
 
-        prior = PlugAndPlay(Equivariant(foundation.denoise), sigma=2 / 255 * data_range)
+        prior = PlugAndPlay(Equivariant(foundation.for_iterations.denoise), sigma=2 / 255 * data_range)
         run(ProximalGradient(prior), problem, 200, stop=Discrepancy())
 
     Parameters

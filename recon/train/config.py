@@ -41,6 +41,14 @@ class Patches:
 
 
 @dataclass(frozen=True)
+class NoisyPatches(Patches):
+    """Patches with noise, its level drawn between two parts of what is bright."""
+
+    low: float = 0.0002
+    high: float = 0.5
+
+
+@dataclass(frozen=True)
 class Config:
     """One training; `read_config` makes it from a file.
 
@@ -54,6 +62,9 @@ class Config:
         With "both": steps at the beginning that remove noise only.
     start : str
         Weights to begin with: "small", "base" or a file; "" for random ones.
+    rank : int
+        With "denoise": train a change of this rank beside the weights of `start`, which stay as they are, for
+        images with noise alone; 0 trains the weights themselves.
     unrolled : int
         Steps of a reconstruction.
     steps, rate, warmup, clip, average, seed
@@ -74,7 +85,7 @@ class Config:
         which a single process of small physical operators cannot fill.
     images : Images
         The synthetic images.
-    denoise, restore : Patches
+    denoise, restore : NoisyPatches, Patches
         Batches of both stages.
 
     Raises
@@ -87,6 +98,7 @@ class Config:
     stage: str = "denoise"
     alone: int = 0
     start: str = ""
+    rank: int = 0
     unrolled: int = 4
     steps: int = 10000
     rate: float = 1e-3
@@ -101,7 +113,7 @@ class Config:
     workers: int = 0
     processes: int = 1
     images: Images = field(default_factory=Images)
-    denoise: Patches = field(default_factory=Patches)
+    denoise: NoisyPatches = field(default_factory=NoisyPatches)
     restore: Patches = field(default_factory=lambda: Patches(4, 96))
 
     def __post_init__(self) -> None:
@@ -115,6 +127,14 @@ class Config:
             raise ValueError(
                 f"alone is {self.alone} of {self.steps} steps in stage {self.stage}; stage both needs some "
                 "and fewer than all, the others none"
+            )
+        if self.rank and not (self.stage == "denoise" and self.start):
+            raise ValueError(
+                f"rank is {self.rank}; a change is trained beside the weights of start, in stage denoise"
+            )
+        if self.denoise.low > self.denoise.high:
+            raise ValueError(
+                f"denoise.low is {self.denoise.low}; denoise.high, {self.denoise.high}, must not be smaller"
             )
         if self.denoise.side > self.images.side:
             raise ValueError(
@@ -143,7 +163,20 @@ class Config:
         return "\n".join([*lines, *sections]) + "\n"
 
 
-POSITIVE = ("unrolled", "steps", "rate", "clip", "save", "side", "window", "hold", "batch", "processes")
+POSITIVE = (
+    "unrolled",
+    "steps",
+    "rate",
+    "clip",
+    "save",
+    "side",
+    "window",
+    "hold",
+    "batch",
+    "processes",
+    "low",
+    "high",
+)
 
 
 def _check(part: Any, section: str) -> None:
@@ -179,7 +212,8 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()
-    ['denoiser-base', 'denoiser-small', 'gpu-base', 'gpu-denoiser-base', 'restore-base', 'restore-small']
+    ['change-base', 'denoiser-base', 'denoiser-small', 'gpu-base', 'gpu-denoiser-base', 'restore-base',
+    'restore-small']
     """
     return sorted(path.stem for path in HOME.glob("*.toml"))
 
@@ -204,7 +238,7 @@ def read_config(name: str | Path, **changes: Any) -> Config:
     Examples
     --------
     >>> read_config("denoiser-small").denoise
-    Patches(batch=16, side=64)
+    NoisyPatches(batch=16, side=64, low=0.0002, high=0.5)
     """
     path = HOME / f"{name}.toml" if str(name) in names() else Path(name)
     try:
@@ -228,7 +262,7 @@ def _made(content: dict[str, Any]) -> Config:
     for key, value in content.items():
         if key not in known:
             raise ValueError(f"unknown setting {key}; {unknown(key, known)}")
-        part = {"images": Images, "denoise": Patches, "restore": Patches}.get(key)
+        part = {"images": Images, "denoise": NoisyPatches, "restore": Patches}.get(key)
         if (part is None) == isinstance(value, dict):
             raise ValueError(f"{key} is {'a section' if part else 'a value, not a section'}; mend its place")
         if part is None:

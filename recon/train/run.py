@@ -13,7 +13,9 @@ import torch
 
 from rayfold.recon import phantoms
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
+from rayfold.recon.foundation.change import Change
 from rayfold.recon.foundation.files import digest, file_of, load_prior, save_prior
+from rayfold.recon.foundation.lowrank import adaptable
 from rayfold.recon.foundation.network import Network, build
 from rayfold.recon.foundation.steps import Schedule
 from rayfold.recon.io.atomic import atomic_file
@@ -106,8 +108,8 @@ def _train(
     rank, size = (0, 1) if group is None else (group.rank, group.size)
     if size > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // size))
-    begin = replace(config, start="") if resume else config  # what is loaded then replaces all
-    model = EveryStep(*_start(begin), config.precision).to(where)
+    # when resuming, what is loaded then replaces all
+    model = EveryStep(*_start(config, fresh=not resume), config.precision).to(where)
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     task = Share(_stages(config, where), rank, size)
     loss = Judged(config.share, config.precision)
@@ -181,14 +183,23 @@ def _settled(config: Config | None, folder: Path, *, resume: bool) -> Config:
     return held
 
 
-def _start(config: Config) -> tuple[Network, Schedule]:
-    """Network and schedule to begin with."""
+def _start(config: Config, *, fresh: bool) -> tuple[Network, Schedule]:
+    """Network and schedule to begin with, the network ready for a change if one is to be trained."""
+    network, schedule = _given(config) if fresh else _given(replace(config, start="", rank=0))
+    if config.rank:
+        network, schedule = adaptable(network, schedule, "lora", seed=config.seed, rank=config.rank)
+        schedule.requires_grad_(False)
+    return network, schedule
+
+
+def _given(config: Config) -> tuple[Network, Schedule]:
+    """Network and schedule as drawn, or of the weights to start from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network, schedule = build(config.size), Schedule(config.unrolled)
     if not config.start:
         return network, schedule
-    found, steps, _ = load_prior(config.start)
+    found, steps, *_ = load_prior(config.start)
     if (found.widths, found.blocks) != (network.widths, network.blocks):
         raise InconsistentInput(
             f"start is {config.start!r} of widths {found.widths}, size {config.size} has {network.widths}; "
@@ -201,7 +212,7 @@ def _stages(config: Config, device: torch.device) -> Stages:
     images, alone = config.images, config.alone_until
     ahead = {"workers": config.workers, "device": device}
     pool = Pool(phantoms.mixture, **vars(images), **ahead)  # type: ignore[arg-type]
-    noising = Noising(pool, config.denoise.batch, config.denoise.side)
+    noising = Noising(pool, **vars(config.denoise))
     if alone >= config.steps:
         return Stages(noising, None, alone, config.seed)
     wide = {**vars(images), "side": max(images.side, 2 * config.restore.side)}
@@ -232,10 +243,13 @@ def _weights(path: Path, config: Config, trainer: Trainer, rows: list[Row], devi
 
     held = trainer.mean or trainer.model.state_dict()
     network, schedule = build(config.size), Schedule(config.unrolled)
-    for name, module in (("network", network), ("schedule", schedule)):
-        module.load_state_dict(
-            {k.removeprefix(f"{name}."): v.cpu() for k, v in held.items() if k.startswith(f"{name}.")}
-        )
+    parts = {
+        name: {k.removeprefix(f"{name}."): v.cpu() for k, v in held.items() if k.startswith(f"{name}.")}
+        for name in ("network", "schedule")
+    }
+    plain, change = Change.parted(parts["network"])
+    network.load_state_dict(plain)
+    schedule.load_state_dict(parts["schedule"])
     # a path says nothing to others and may name a person: the digest does
     named = config.start in SHIPPED or not config.start
     settings = {k: v for k, v in asdict(config).items() if k != "start" or named}
@@ -250,4 +264,4 @@ def _weights(path: Path, config: Config, trainer: Trainer, rows: list[Row], devi
         "start": digest(file_of(config.start)) if config.start else None,
         **{key: about[key] for key in ("rayfold", "python", "packages", "configuration", "seeds")},
     }
-    save_prior(path, network, schedule, card)
+    save_prior(path, network, schedule, card, change)

@@ -25,8 +25,9 @@ LINE = {
 def test_the_packaged_card_is_of_the_packaged_weights(size):
     """`python -m benchmarks.prior_card` writes it anew after every training."""
     path, card = files.HOME / f"{size}.safetensors", read_card(size)
-    network, schedule, trained = load_prior(size)
+    network, schedule, trained, change = load_prior(size)
     n = sum(p.numel() for part in (network, schedule) for p in part.parameters())
+    n += sum(p.numel() for p in change.state().values()) if change else 0
     assert (
         card["sha256"]
         == files.digest(path)

@@ -124,7 +124,7 @@ def history(solver, task, n=STEPS, **options):
 
 def test_averaged_and_equivariant_does_not_fall_in_200_steps(task, prior):
     """The default: what is gained stays; all of the step of a network that sees one pose ends lower."""
-    stable = PlugAndPlay(Equivariant(prior.denoise), sigma=SIGMA)
+    stable = PlugAndPlay(Equivariant(prior.for_iterations.denoise), sigma=SIGMA)
     found, _ = history(ProximalGradient(stable), task)
     assert found[-1] > found.max() - 0.1 and np.isfinite(found).all()
     assert found[-1] > found[19] + 2  # it has not stayed where it began either
@@ -134,7 +134,7 @@ def test_averaged_and_equivariant_does_not_fall_in_200_steps(task, prior):
 
 
 def test_stops_by_discrepancy(task, prior):
-    stable = PlugAndPlay(Equivariant(prior.denoise), sigma=SIGMA)
+    stable = PlugAndPlay(Equivariant(prior.for_iterations.denoise), sigma=SIGMA)
     found, solution = history(ProximalGradient(stable), task, stop=Discrepancy())
     assert solution.stopped == "discrepancy" and 20 < solution.iterations < STEPS
     again, _ = history(ProximalGradient(stable), task, n=30)
