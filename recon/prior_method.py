@@ -13,7 +13,7 @@ from rayfold.operators.dispatch import match, to_numpy
 from rayfold.recon.checks import nonnegative
 from rayfold.recon.priors.bounds import Box
 from rayfold.recon.problem import Problem
-from rayfold.recon.shipped import DEFAULT
+from rayfold.recon.shipped import DEFAULT, THOROUGH_STEPS
 
 Array = Any
 Precision = Literal["float32", "bfloat16"]
@@ -39,6 +39,8 @@ class Restorer:
         Of the file of weights.
     bounds : Box, optional
         What the image is known to lie between; a prior of another kind is not told, and its image cut off.
+    thorough : bool
+        Many more steps, for few data with little noise: see `FoundationPrior.restore`.
     """
 
     prior: Any
@@ -47,6 +49,7 @@ class Restorer:
     steps: int | None = None
     sha256: str | None = None
     bounds: Box | None = None
+    thorough: bool = False
 
     @classmethod
     def load(
@@ -57,6 +60,7 @@ class Restorer:
         steps: int | None = None,
         precision: str = "float32",
         device: str = "cpu",
+        thorough: bool = False,
     ) -> Restorer:
         """Weights by name, or a prior that is loaded already.
 
@@ -64,7 +68,7 @@ class Restorer:
         ----------
         prior : str, Path or FoundationPrior, optional
             A name of `rayfold.recon.shipped`, a ``.safetensors`` file, or an object with `restore`.
-        strength, steps
+        strength, steps, thorough
             As above.
         precision : {"float32", "bfloat16"}
             Of the network's convolutions.
@@ -74,7 +78,7 @@ class Restorer:
         Raises
         ------
         ValueError
-            For a wrong precision or strength.
+            For a wrong precision or strength, or a prior of another kind that is to be thorough.
         UnreadableInput, InconsistentInput
             If the weights are missing, damaged, or something else.
         """
@@ -88,12 +92,14 @@ class Restorer:
             from rayfold.recon.foundation.files import digest, file_of
 
             loaded = FoundationPrior.load(name, device=device, precision=precision)
-            return cls(loaded, Path(name).name, factor, steps, digest(file_of(name)))
+            return cls(loaded, Path(name).name, factor, steps, digest(file_of(name)), thorough=thorough)
         if not hasattr(name, "restore"):
             raise TypeError(
                 f"prior is {type(name).__name__}; give a name, a .safetensors file or a FoundationPrior"
             )
-        return cls(name, type(name).__name__, factor, steps)
+        if thorough and not hasattr(name, "network"):
+            raise ValueError(f"{type(name).__name__} has no thorough way; leave thorough out")
+        return cls(name, type(name).__name__, factor, steps, thorough=thorough)
 
     def __call__(self, problem: Problem, tick: Callable[[int], None] | None = None) -> Array:
         """The images of a problem, a few at a time; `tick` is told how many are done."""
@@ -110,6 +116,8 @@ class Restorer:
 
     def _restore(self, problem: Problem) -> Array:
         told: dict[str, Any] = {"strength": self.strength, "n": self.steps}
+        if self.thorough:
+            told["thorough"] = True
         if self.bounds is None:
             return self.prior.restore(problem, **told)
         if hasattr(self.prior, "network"):
@@ -123,5 +131,7 @@ class Restorer:
         if network is not None:
             kept["parameters"] = sum(int(p.numel()) for p in network.parameters())
             kept["precision"] = self.prior.precision
-            kept["steps"] = self.prior.schedule.steps if self.steps is None else self.steps
+            usual = THOROUGH_STEPS if self.thorough else self.prior.schedule.steps
+            kept["steps"] = usual if self.steps is None else self.steps
+            kept["thorough"] = self.thorough
         return kept

@@ -64,6 +64,12 @@ def add_recon(sub: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--weights", metavar="NAME|FILE", help="of prior: small, or a .safetensors file")
     how.add_argument("--precision", metavar="NAME", help=f"of prior: {one_of(PRECISIONS)}; default float32")
+    how.add_argument(
+        "--thorough",
+        action="store_true",
+        default=None,
+        help="of prior: many more steps, better for few views or samples with little noise",
+    )
     how.add_argument("--grid", type=int, metavar="N", help="pixels per side; default: the field of view")
     how.add_argument("--spacing", type=float, metavar="MM", help="pixel size; default: bin pitch at the axis")
     how.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda or cuda:N")

@@ -178,6 +178,7 @@ def _reconstruct(scan: Any, settings: Settings, stages: Any, args: argparse.Name
             strength=how["strength"],
             prior=how["weights"],
             precision=how["precision"],
+            thorough=how["thorough"],
             device=how["device"],
             verbose=args.verbose,
             progress=progress,

@@ -37,6 +37,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "strength": None,
         "weights": None,
         "precision": "float32",
+        "thorough": False,
         "device": "auto",
     },
     "output": {"save": [], "hu": False, "certificate": True, "part": "magnitude"},
@@ -69,6 +70,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "strength": NUMBER,
     "weights": (str, "small or base, or the name of a .safetensors file"),
     "precision": TEXT,
+    "thorough": YES_NO,
     "certificate": YES_NO,
     "device": TEXT,
     "hu": YES_NO,
@@ -150,8 +152,8 @@ def check_method(how: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def check_prior(how: dict[str, Any]) -> None:
-    """Weights and precision are for the learned prior alone."""
-    given = [name for name in ("weights", "precision") if how[name] != DEFAULTS["recon"][name]]
+    """Weights, precision and thoroughness are for the learned prior alone."""
+    given = [name for name in ("weights", "precision", "thorough") if how[name] != DEFAULTS["recon"][name]]
     if given and how["method"] != "prior":
         raise ValueError(
             f"{given[0]} is of the learned prior; leave --{given[0]} out, or choose --method prior"

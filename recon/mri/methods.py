@@ -124,6 +124,7 @@ def reconstruct_kspace(
     strength: float | None = None,
     prior: Any = None,
     precision: Precision = "float32",
+    thorough: bool = False,
     device: str = "auto",
     verbose: bool = False,
     progress: Progress | None = None,
@@ -153,6 +154,9 @@ def reconstruct_kspace(
         Weights of "prior": "small" or "base" of the package, or a file that ``rayfold train`` wrote.
     precision : {"float32", "bfloat16"}
         Of the prior's convolutions; bfloat16 is faster where the processor knows it.
+    thorough : bool
+        Of "prior": 24 steps that solve for the data instead of 5 short ones. Better for few samples with
+        little noise, and for k-space of which only the middle was measured; worse for noisy data.
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
     verbose : bool
@@ -184,6 +188,7 @@ def reconstruct_kspace(
         strength=strength,
         prior=prior,
         precision=precision,
+        thorough=thorough,
         device=device,
         verbose=verbose,
         progress=progress,
@@ -198,6 +203,7 @@ def solve_kspace(
     strength: float | None = None,
     prior: Any = None,
     precision: Precision = "float32",
+    thorough: bool = False,
     device: str = "auto",
     verbose: bool = False,
     progress: Progress | None = None,
@@ -214,8 +220,10 @@ def solve_kspace(
         raise ValueError(
             f"{name} has no strength; use prior, wavelet or tv, or change the number of iterations"
         )
-    if name != "prior" and not (prior is None and precision == "float32"):
-        raise ValueError(f"{name} uses no learned prior; leave prior and precision out, or take prior")
+    if name != "prior" and not (prior is None and precision == "float32" and not thorough):
+        raise ValueError(
+            f"{name} uses no learned prior; leave prior, precision and thorough out, or take prior"
+        )
     scan = remove_ghost(scan)
     if name == "rss":
         return _finish(scan, name, None, without_maps(scan), [], {})
@@ -229,7 +237,12 @@ def solve_kspace(
         images = _series(model, steps, progress)
     elif name == "prior":
         restorer = Restorer.load(
-            prior, strength=strength, steps=iterations, precision=precision, device=model.device
+            prior,
+            strength=strength,
+            steps=iterations,
+            precision=precision,
+            device=model.device,
+            thorough=thorough,
         )
         images = _restored(model, restorer, progress)
         about["prior"] = restorer.record()

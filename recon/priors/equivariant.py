@@ -78,8 +78,8 @@ class Equivariant:
         return int(np.random.default_rng((self.seed, bits)).integers(VIEWS))
 
     def _seen(self, way: int, x: Array, sigma: Any) -> Array:
-        turned = self.denoise(_turn(x, way), _turned_level(sigma, way))
-        return _turn_back(turned, way)
+        turned = self.denoise(turn(x, way), _turned_level(sigma, way))
+        return turn_back(turned, way)
 
 
 def _steps(way: int) -> Iterator[str]:
@@ -96,13 +96,15 @@ def _apply(x: Array, step: str) -> Array:
     return xp.flip(x, axis=-2 if step == "rows" else -1)
 
 
-def _turn(x: Array, way: int) -> Array:
+def turn(x: Array, way: int) -> Array:
+    """An image in one of the eight ways to look at it, 0 to 7; 0 is as it is."""
     for step in _steps(way):
         x = _apply(x, step)
     return np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x  # not every denoiser takes views
 
 
-def _turn_back(x: Array, way: int) -> Array:
+def turn_back(x: Array, way: int) -> Array:
+    """What `turn` made, as it was."""
     for step in reversed(list(_steps(way))):
         x = _apply(x, step)
     return x
@@ -110,4 +112,4 @@ def _turn_back(x: Array, way: int) -> Array:
 
 def _turned_level(sigma: Any, way: int) -> Any:
     """A map of the noise turns with its image; numbers stay."""
-    return _turn(sigma, way) if getattr(sigma, "ndim", 0) >= 2 else sigma
+    return turn(sigma, way) if getattr(sigma, "ndim", 0) >= 2 else sigma

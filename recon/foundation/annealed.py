@@ -1,0 +1,111 @@
+"""The thorough way: data and network in turn at a level that falls slowly, each solved nearly to the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rayfold.recon.arrays import along
+from rayfold.recon.foundation.apply import apply_network
+from rayfold.recon.foundation.bands import BANDS
+from rayfold.recon.foundation.steps import PhysicsSteps, State
+from rayfold.recon.priors.bounds import Box
+from rayfold.recon.priors.equivariant import turn, turn_back
+from rayfold.recon.problem import Problem
+from rayfold.recon.shipped import THOROUGH_STEPS
+from rayfold.recon.solvers.splitting import data_step
+
+LAST = 0.1  # of the noise in what is measured best: the level in the end, below all that is left to do
+COUPLING = 0.7, 0.09  # of image and network, at first and in the end: at least u (1 - u), u level over noise
+MOST = 0.3  # of the first level, that of the last
+WAYS = 4  # as it is, transposed, mirrored, both
+AT_THE_IMAGE = (Box(-math.inf, math.inf),)  # where network and data are split
+
+
+class Annealing(NamedTuple):
+    """Image, step, the first state of `PhysicsSteps`; and in its unit: what the data step made, the residual
+    of the data there, and the first and the last level ``(...)``.
+    """
+
+    x: Tensor
+    k: int
+    start: State
+    z: Tensor
+    r: Tensor
+    first: Tensor
+    last: Tensor
+
+
+@dataclass(frozen=True)
+class AnnealedSteps:
+    """Half-quadratic splitting with the network as prior: for data that see little, and that well.
+
+    From step to step the level s falls in equal ratios, from the error of the first image to below the noise.
+    The data step is ``argmin 1/2 |A z - y|^2_W + c / (2 s^2) |z - x|^2`` by conjugate gradients, the network
+    sees z at level s, and what the data changed; in every step it looks at the image in another way.
+    About 240 pairs of A and its adjoint, where `PhysicsSteps` takes 16: a step trusts the network less, so
+    that what it took for the object by mistake can still be undone. With noise of the coupling c the image
+    has ``s^2 / (s^2 + c n^2)`` of the noise n, no more than it is told as long as ``c >= u (1 - u)``,
+    ``u = s / n``.
+
+    Parameters
+    ----------
+    steps : PhysicsSteps
+        Whose network and first image are taken.
+    n : int
+        Steps.
+    inner : int
+        Conjugate gradients of each data step.
+
+    References
+    ----------
+    K. Zhang et al., IEEE Trans. PAMI 44 (2022) 6360, a deep denoiser at falling levels; M. Terris et al.,
+    CVPR 2024, another way of looking in every step.
+    """
+
+    steps: PhysicsSteps
+    n: int = THOROUGH_STEPS
+    inner: int = 10
+
+    def init(self, problem: Problem, x0: Tensor | None = None) -> Annealing:
+        """The first image of `PhysicsSteps`, and the levels."""
+        start = self.steps.init(problem, x0)
+        axes = tuple(range(-len(start.task.problem.A.in_shape), 0))
+        noise = start.task.known.amax(axes).clamp(min=torch.finfo(start.levels.dtype).tiny).rsqrt()
+        first = start.levels.amax(-1)
+        z, own = start.x / start.scale, start.task.problem
+        last = torch.minimum(LAST * noise, MOST * first)
+        return Annealing(start.x, 0, start, z, own.y - own.A(z), first, last)
+
+    def step(self, problem: Problem, state: Annealing) -> Annealing:
+        """Data step from the last image (the first has it from `init`), then the network."""
+        steps, own = self.steps, state.start.task.problem
+        shape = own.A.in_shape
+        part = min(state.k / max(self.n - 1, 1), 1.0)
+        level = state.first * (state.last / state.first.clamp(min=1e-30)) ** part
+        coupling = COUPLING[0] * (COUPLING[1] / COUPLING[0]) ** part
+        z, r, change = state.z, state.r, None
+        if state.k:
+            before = state.x / state.start.scale
+            rho = coupling / level.clamp(min=1e-30) ** 2
+            z, r = data_step(own, AT_THE_IMAGE, z, r, [before], (rho,), self.inner)
+            change = z - before
+        told = along(shape[:-2], steps.strength * level)[..., None].expand(*z.shape[:-2], BANDS)
+        way = state.k % WAYS
+        made = apply_network(
+            steps.network,
+            turn(z, way),
+            told,
+            None if change is None else turn(change, way),
+            strength=steps.strength,
+            precision=steps.precision,
+            poses=steps.poses,
+        )
+        x = turn_back(made, way) * state.start.scale
+        if steps.bounds is not None:
+            x = steps.bounds.prox(x, 1.0)
+        return state._replace(x=x, k=state.k + 1, z=z, r=r)
