@@ -5,8 +5,9 @@
 FOLDER is described in `benchmarks.prior_images`. Every task runs alone; a run replaces its own tasks in the
 file and keeps the others. Baselines that need no weights are read from ``results/prior_baselines.json`` and
 computed where they are missing (``--fresh``: all); BM3D then needs ``--peers PYTHON``, an interpreter that
-has it. Without ``--weights`` only baselines are computed. Oracles (weights, stopping, cut-offs chosen with
-the truth in view) belong to the baselines alone: the prior runs once, as a user would run it.
+has it. Rows of adapted weights that are not given again stay, with the commit that they were measured at.
+Without ``--weights`` only baselines are computed. Oracles (weights, stopping, cut-offs chosen with the truth
+in view) belong to the baselines alone: the prior runs once, as a user would run it.
 
 Tasks: denoise, sparse, lowdose, limited, ellipses, mri, superres, units, speed, wellposed, nulls.
 """
@@ -222,12 +223,16 @@ def main() -> int:
         print(f"{name} ({seconds:.0f} s)\n{details(cases)}\n{table(lines) if lines else ''}\n", flush=True)
         if prior is None:
             continue
+        old = result["tasks"].get(name, {"entries": [], "cases": []})
+        kept = [] if name in adapted else [row for row in old["entries"] if "adapted" in row["what"]]
+        kept = [{"commit": result.get("commit"), **row} for row in kept]
+        others = [row for row in old["cases"] if kept and row["setting"].endswith(", adapted")]
         result["machine"], result["commit"] = machine(("numpy", "numba", "torch")), commit()
         result["tasks"][name] = {
             "weights": words.weights,
             "seconds": round(seconds, 1),
-            "entries": lines,
-            "cases": [case.record() for case in cases],
+            "entries": lines + kept,
+            "cases": [case.record() for case in cases] + others,
         }
         words.out.write_text(json.dumps(result, indent=1) + "\n")
     if prior is not None and len(names) > 1:

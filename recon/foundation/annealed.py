@@ -27,8 +27,9 @@ AT_THE_IMAGE = (Box(-math.inf, math.inf),)  # where network and data are split
 
 
 class Annealing(NamedTuple):
-    """Image, step, the first state of `PhysicsSteps`; and in its unit: what the data step made, the residual
-    of the data there, and the first and the last level ``(...)``.
+    """Image, step, and the first state of `PhysicsSteps`.
+
+    In its unit: what the data step made, the residual of the data there, the first and last level ``(...)``.
     """
 
     x: Tensor
