@@ -20,7 +20,7 @@ from rayfold.recon.preprocess import prepare
 from rayfold.recon.prior_method import Precision, Restorer
 from rayfold.recon.priors.bounds import NonNegative
 from rayfold.recon.problem import Problem
-from rayfold.recon.shipped import STEPS
+from rayfold.recon.shipped import STEPS, THOROUGH_STEPS
 
 if TYPE_CHECKING:
     from rayfold.recon.mri.methods import MRIMethod
@@ -236,6 +236,8 @@ def reconstruct_ct(
     >>> reconstruct_ct(scan).shape
     (48, 48)
     """
+    if thorough and iterations is None:
+        iterations = THOROUGH_STEPS
     chosen = plan(scan, method, grid=grid, spacing=spacing, iterations=iterations, device=device)
     if method != "prior" and not (prior is None and precision == "float32" and not thorough):
         raise ValueError(

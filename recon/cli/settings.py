@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rayfold.recon.errors import UnreadableInput
+from rayfold.recon.shipped import THOROUGH_STEPS
 
 # every setting of `recon` by section; a flag of the same name overrides it
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -152,12 +153,14 @@ def check_method(how: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def check_prior(how: dict[str, Any]) -> None:
-    """Weights, precision and thoroughness are for the learned prior alone."""
+    """Weights, precision and thoroughness are for the learned prior alone; the last has steps of its own."""
     given = [name for name in ("weights", "precision", "thorough") if how[name] != DEFAULTS["recon"][name]]
     if given and how["method"] != "prior":
         raise ValueError(
             f"{given[0]} is of the learned prior; leave --{given[0]} out, or choose --method prior"
         )
+    if how["thorough"] and how["iterations"] is None:
+        how["iterations"] = THOROUGH_STEPS
 
 
 def input_options(args: argparse.Namespace) -> dict[str, Any]:

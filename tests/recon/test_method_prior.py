@@ -88,6 +88,24 @@ def test_strength_keeps_more_of_the_noise():
     assert rough[0] > 1.2 * rough[1]
 
 
+def test_thorough(here, capsys):
+    """Other steps, said beforehand and on record, in Python and by command, for both modalities."""
+    scan = noisy(BEAMS["parallel"])
+    short, long = (reconstruct(scan, "prior", thorough=way, grid=48) for way in (False, True))
+    assert 1e-3 < np.abs(short.array - long.array).max() / short.array.max() < 0.5
+    assert inside(long).mean() == pytest.approx(MU, rel=0.02)
+    assert [x.provenance["prior"]["steps"] for x in (short, long)] == [5, 24]
+    write_scan("ct.h5", scan)
+    write_kspace("mri.h5", undersampled())
+    for name in ("ct", "mri"):
+        command = ["recon", f"{name}.h5", "-o", name, "--method", "prior", "--thorough", "--quiet"]
+        assert main([*command, "--dry-run"]) == 0
+        assert "24" in capsys.readouterr().out
+        assert main([*command, *(["--grid", "48"] if name == "ct" else [])]) == 0
+        record = json.loads(Path(name, "provenance.json").read_text())["prior"]
+        assert record["thorough"] is True and record["steps"] == 24
+
+
 def test_counts_in_pixels_and_bfloat16():
     scan = noisy(ParallelBeam.evenly(60, 72))
     scan = replace(scan, unit="px", mu_water=None)
@@ -280,7 +298,7 @@ def test_command_of_a_ct_scan(here, capsys):
     record = json.loads(Path("out/provenance.json").read_text())
     assert record["prior"] | {"parameters": 0, "steps": 0} == {
         "weights": "mine.safetensors", "sha256": SHA, "strength": 0.8, "parameters": 0,
-        "precision": "bfloat16", "steps": 0,
+        "precision": "bfloat16", "steps": 0, "thorough": False,
     }  # fmt: skip
     assert record["configuration"]["recon"]["method"] == "prior" and str(here) not in json.dumps(record)
     page = Path("out/report.html").read_text()
@@ -294,6 +312,7 @@ def test_command_of_an_mri_scan(here, capsys):
     assert main(["recon", "scan.h5", "-o", "out", "--method", "prior", "--quiet"]) == 0
     record = json.loads(Path("out/provenance.json").read_text())
     assert record["method"] == "prior" and record["prior"]["sha256"] == SHA
+    assert record["prior"]["steps"] == 5 and not record["prior"]["thorough"]
     assert SHA[:12] in Path("out/report.html").read_text()
 
 
@@ -302,6 +321,7 @@ def test_command_of_an_mri_scan(here, capsys):
     [
         (["--method", "tv", "--weights", "small"], 2, "leave --weights out, or choose --method prior"),
         (["--precision", "bfloat16"], 2, "leave --precision out"),
+        (["--method", "sirt", "--thorough"], 2, "leave --thorough out, or choose --method prior"),
         (["--method", "prior", "--precision", "half"], 2, "float32 or bfloat16"),
         (["--method", "prior", "--weights", "none.safetensors"], 3, "no weights 'none.safetensors'"),
         (["--method", "prior", "--strength", "-1"], 2, "must be positive"),
