@@ -3,13 +3,15 @@
 The maps are those with which rayfold's own L1-wavelet came out best in the committed search (its settings are
 read from ``results/mri_brain.json`` and run again); the prior gets the same. Images are magnitudes times the
 factor that fits the target best, as they are or within the support of the maps, whichever is better, as in
-`mri_brain`. Data are few and their noise is weak, so the prior takes its thorough way; its five short steps
-are kept beside it. The crop keeps the middle 64 x 64 of 128 x 128 samples; its maps come from those samples.
+`mri_brain`. For the crop, few data with little noise, the prior takes its thorough way, with its five short
+steps beside it. The crop keeps the middle 64 x 64 of 128 x 128 samples; its maps come from those samples.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +74,18 @@ def posed(task: Task, mask: Array, maps: Array) -> Problem:
     return Problem(A @ CoilSensitivities(maps), task.kspace, Gaussian(quiet_level(task.kspace) or 1.0))
 
 
-def restored(case: Case, prior: Any, problem: Problem, maps: Array, target: Array) -> None:
-    """The prior's score on a case, at the brightness of the maps' root sum of squares."""
-    for name in (SHORT, OURS):
-        x, case.seconds[name] = clock(lambda way=name == OURS: prior.restore(problem, thorough=way))
-        x = np.asarray(x) * root_sum_of_squares(maps)
-        case.scores[name] = best_of(x, maps, target)
+def restored(
+    case: Case,
+    restore: Callable[[Problem], Array],
+    problem: Problem,
+    maps: Array,
+    target: Array,
+    name: str = OURS,
+) -> None:
+    """A score of the prior on a case, at the brightness of the maps' root sum of squares."""
+    x, case.seconds[name] = clock(lambda: restore(problem))
+    x = np.asarray(x) * root_sum_of_squares(maps)
+    case.scores[name] = best_of(x, maps, target)
     data = np.asarray(problem.A.H(problem.y)) * root_sum_of_squares(maps)
     case.pictures = {"truth": target, "data": scaled(data, target), OURS: scaled(x, target)}
 
@@ -114,7 +122,7 @@ def undersampled(data: Path, prior: Any, store: Store) -> list[Case]:
             problem = posed(task, lines[:, None], maps)
             case.scores[ZERO] = best_of(problem.A.H(problem.y), maps, target)
             if prior is not None:
-                restored(case, prior, problem, maps, target)
+                restored(case, prior.restore, problem, maps, target)
             found.append(case)
     return found
 
@@ -142,7 +150,8 @@ def cropped(data: Path, prior: Any, store: Store) -> list[Case]:
     setting = {"crop": CROP, "width": CROP_WIDTH, "mask": CROP_MASK}
     case.scores[TV] = store.get("superres mri/brain/TV", target, setting, tv)["score"]
     if prior is not None:
-        restored(case, prior, problem, maps, target)
+        restored(case, prior.restore, problem, maps, target, SHORT)
+        restored(case, partial(prior.restore, thorough=True), problem, maps, target)
     return [case]
 
 
@@ -152,9 +161,7 @@ def entries(cases: list[Case]) -> list[dict[str, Any]]:
     for case in cases:
         if case.task == "mri":
             above = ABOVE[case.setting.partition(",")[0]]
-            lines.append(
-                entry(f"brain, {case.setting}, thorough: above L1-wavelet, best", above, [case.gain(WAVELET)])
-            )
+            lines.append(entry(f"brain, {case.setting}: above L1-wavelet, best", above, [case.gain(WAVELET)]))
         elif case.task == "superres mri":
             lines.append(entry("brain, k-space x2, thorough: above sinc", 1.5, [case.gain(SINC)]))
             lines.append(entry("brain, k-space x2, thorough: above TV, best weight", 0.5, [case.gain(TV)]))
