@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +19,11 @@ from rayfold.recon.foundation.steps import PhysicsSteps, State
 from rayfold.recon.problem import Problem, estimate_noise
 
 Array = Any
-FIRST = 3.0  # noise at first, over the error of the first image: it has to drown what the data do not see
+FIRST = 1.25  # noise at first, over the error of the first image: enough to move what the data do not see
 LAST = 0.3  # noise at last, over the error that is left in the end
 FRESH = 0.3  # part of the noise's power that is drawn anew between steps
 INNER = 2  # conjugate gradient steps towards the data, in every step
-DOUBT = 3.0  # what the network is expected to leave, over that of a reconstruction: it sees no change of data
+DOUBT = 1.5  # what the network is expected to leave, over that of a reconstruction: it sees no change of data
 AT_ONCE = 2**19  # pixels of the samples that are drawn together: bounds the memory
 FLOOR = 1e-3  # of the largest spread: no pixel is certain
 
@@ -106,6 +107,7 @@ def sample(
         problem = problem._replace(noise=estimate_noise(problem))
     own = single(tensors(problem, prior.device))
     solver = prior.steps(strength)
+    alone = replace(solver, network=prior.alone)  # what is drawn and added is noise and nothing else
     with torch.no_grad():
         state = first = solver.init(own)
         for _ in range(prior.schedule.steps):
@@ -115,7 +117,7 @@ def sample(
         parts = []
         for begin in range(0, n, few):
             which = range(begin, min(begin + few, n))
-            parts.append(_chain(solver, state, levels, [np.random.default_rng((seed, i)) for i in which]))
+            parts.append(_chain(alone, state, levels, [np.random.default_rng((seed, i)) for i in which]))
         drawn = torch.cat(parts)
     return like(drawn, problem.y)
 

@@ -64,7 +64,7 @@ def test_only_what_sees_noise_alone_is_changed(changed, prior):
     np.testing.assert_array_equal(changed.for_iterations.denoise(x, 0.1), prior.denoise(x, 0.1))
     np.testing.assert_array_equal(changed.prox(x, 0.01), prior.prox(x, 0.01))
     np.testing.assert_array_equal(changed.restore(scan()), prior.restore(scan()))
-    np.testing.assert_array_equal(sample(changed, scan(), 2, steps=2), sample(prior, scan(), 2, steps=2))
+    assert apart(sample(changed, scan(), 2, steps=2), sample(prior, scan(), 2, steps=2)) > 1e-4
     assert prior.for_iterations is prior and prior.alone is prior.network
 
 
