@@ -17,8 +17,8 @@ class Change:
     """A change of low rank ``B A`` of every convolution, for images whose only error is noise.
 
     Within a reconstruction the network meets streaks and folded images that are no noise, and learns to
-    mistrust what it sees; where there is noise alone that costs detail. The weights are shared, and what the
-    two differ by takes about a fifth of them.
+    mistrust what it sees; where there is noise alone that costs detail. The weights are shared; what the two
+    differ by takes few numbers.
 
     Parameters
     ----------
