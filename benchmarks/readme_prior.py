@@ -31,7 +31,10 @@ def prior(results: dict[str, Any]) -> str:
         sign = "≤" if e["sense"] == "at most" else "≥"
         target = f"{sign} {e['target']:g} {e['unit']}".strip() + (f" ({e['goal']})" if "goal" in e else "")
         cell = " ".join(filter(None, (_number(e["value"], e["unit"]), e["unit"], _interval(e["interval"]))))
-        lines.append(f"| {e['what']} | {target} | {cell} | {e['n']} | {'yes' if e['reached'] else 'no'} |")
+        earlier = f" (measured at {e['commit'][:7]})" if e.get("commit") else ""
+        lines.append(
+            f"| {e['what']}{earlier} | {target} | {cell} | {e['n']} | {'yes' if e['reached'] else 'no'} |"
+        )
     return "\n".join([*lines, "", *worst(results)])
 
 

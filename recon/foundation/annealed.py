@@ -49,9 +49,9 @@ class AnnealedSteps:
     The data step is ``argmin 1/2 |A z - y|^2_W + c / (2 s^2) |z - x|^2`` by conjugate gradients, the network
     sees z at level s, and what the data changed; in every step it looks at the image in another way.
     About 240 pairs of A and its adjoint, where `PhysicsSteps` takes 16: a step trusts the network less, so
-    that what it took for the object by mistake can still be undone. With noise of the coupling c the image
-    has ``s^2 / (s^2 + c n^2)`` of the noise n, no more than it is told as long as ``c >= u (1 - u)``,
-    ``u = s / n``.
+    that what it took for the object by mistake can still be undone. Of noise n in the data z keeps
+    ``n s^2 / (s^2 + c n^2)``, which is no more than the level s that the network is told while
+    ``c >= u (1 - u)`` with ``u = s / n``.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class AnnealedSteps:
     inner: int = 10
 
     def init(self, problem: Problem, x0: Tensor | None = None) -> Annealing:
-        """The first image of `PhysicsSteps`, and the levels."""
+        """The first image of `PhysicsSteps`, ``(..., *A.in_shape)``, and the levels in its unit."""
         start = self.steps.init(problem, x0)
         axes = tuple(range(-len(start.task.problem.A.in_shape), 0))
         noise = start.task.known.amax(axes).clamp(min=torch.finfo(start.levels.dtype).tiny).rsqrt()
