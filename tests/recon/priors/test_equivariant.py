@@ -13,7 +13,7 @@ from rayfold.recon import Problem, run
 from rayfold.recon.foundation import FoundationPrior
 from rayfold.recon.phantoms.leaves import dead_leaves
 from rayfold.recon.priors import Equivariant, PlugAndPlay
-from rayfold.recon.priors.equivariant import VIEWS, _turn, _turn_back
+from rayfold.recon.priors.equivariant import VIEWS, turn, turn_back
 from rayfold.recon.shipped import DEFAULT
 from rayfold.recon.solvers import Discrepancy, ProximalGradient
 
@@ -42,9 +42,9 @@ def test_the_eight_ways_are_the_symmetries_of_a_square(rng, library):
     x = rng.standard_normal((2, 5, 7)).astype(np.float32)
     seen = set()
     for way in range(VIEWS):
-        turned = _turn(of(library, x), way)
+        turned = turn(of(library, x), way)
         seen.add((turned.shape, np.asarray(turned).tobytes()))
-        np.testing.assert_array_equal(np.asarray(_turn_back(turned, way)), x)
+        np.testing.assert_array_equal(np.asarray(turn_back(turned, way)), x)
     assert len(seen) == VIEWS
 
 
@@ -61,11 +61,11 @@ def test_all_ways_together_are_exactly_equivariant(rng):
     x, level = rng.standard_normal((2, 6, 9)), rng.random((6, 9))
     denoise = Equivariant(lopsided, every=True)
     for way in range(VIEWS):
-        for sigma, turned in ((0.5, 0.5), (level, _turn(level, way))):
+        for sigma, turned in ((0.5, 0.5), (level, turn(level, way))):
             np.testing.assert_allclose(
-                denoise(_turn(x, way), turned), _turn(denoise(x, sigma), way), atol=1e-12
+                denoise(turn(x, way), turned), turn(denoise(x, sigma), way), atol=1e-12
             )
-    assert abs(lopsided(_turn(x, 2), 0.5) - _turn(lopsided(x, 0.5), 2)).max() > 0.05
+    assert abs(lopsided(turn(x, 2), 0.5) - turn(lopsided(x, 0.5), 2)).max() > 0.05
 
 
 def test_the_same_call_gives_the_same_answer_and_others_differ(rng):
