@@ -11,6 +11,7 @@ from rayfold.recon.foundation.network import Network
 MOST = 1.1  # what is removed over the noise: some room, as levels are estimates
 APART = 0.45, 0.65  # variance between poses over the energy of what is removed: from all to none of it
 POSES: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-2,), (-1,))  # axes that are reversed
+SMOOTH = 3.0  # pixels, standard deviation: over which the phase that is taken out is averaged
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
 
 
@@ -27,8 +28,9 @@ def apply_network(
 ) -> Tensor:
     """The network's answer to images ``(..., ny, nx)``, real or complex.
 
-    A global phase (for real images: the sign) is taken out before and put back after, so the answer turns
-    with the image: ``f(x exp(i t)) = exp(i t) f(x)``.
+    The phase of the image, smoothed over `SMOOTH` pixels (for real images: one sign), is taken out before and
+    put back after, so the answer turns with the image: ``f(x exp(i t)) = exp(i t) f(x)``, nearly so where t
+    varies slowly. What scanners and coils do to the phase is then not for the network to know.
 
     The best estimate of an image removes no more energy than the noise has: ``E|x - f|^2 = s^2 - E|f - t|^2``
     with t the truth. An answer that would remove more than `MOST` times what it was told is drawn back to
@@ -119,8 +121,13 @@ def _believed(removed: Tensor, levels: Tensor, strength: float) -> Tensor:
 
 
 def _phase(images: Tensor) -> Tensor:
-    """A unit factor per image that turns with it."""
-    total = (images * images.abs()).sum((-2, -1), keepdim=True)
+    """A unit factor for each pixel that turns with the image: the smooth part of its phase, or one sign."""
+    if images.is_complex():
+        fy, fx = (torch.fft.fftfreq(n, device=images.device) for n in images.shape[-2:])
+        window = torch.exp(-2 * (torch.pi * SMOOTH) ** 2 * (fy[:, None] ** 2 + fx**2)).to(images.real.dtype)
+        total = torch.fft.ifft2(window * torch.fft.fft2(images))
+    else:
+        total = (images * images.abs()).sum((-2, -1), keepdim=True)
     size = total.abs()
     one = torch.ones_like(total)
     return torch.where(size > 0, total / torch.where(size > 0, size, torch.ones_like(size)), one).detach()

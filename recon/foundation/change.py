@@ -11,6 +11,8 @@ from torch import Tensor
 from rayfold.recon.foundation.lowrank import merged
 from rayfold.recon.foundation.network import Network
 
+MOST = 64  # rank of a change that is kept: weights of the package must stay small
+
 
 @dataclass(frozen=True, eq=False)
 class Change:
@@ -83,3 +85,42 @@ class Change:
                     raise ValueError(f"the change of {layer or 'a layer'} does not fit the network")
                 weight += (b @ a).reshape(weight.shape).to(weight.device)
         return changed
+
+    def undone(self, then: Change | None = None) -> Change:
+        """What takes this change back, and makes the change `then`: its rank is the sum of both.
+
+        Examples
+        --------
+        >>> change = Change({"tail": (torch.ones(8, 1), torch.ones(1, 36))})
+        >>> b, a = change.undone(change).factors["tail"]
+        >>> b.shape, float((b @ a).abs().max())
+        (torch.Size([8, 2]), 0.0)
+        """
+        found = {layer: (-b, a) for layer, (b, a) in self.factors.items()}
+        for layer, (b, a) in ({} if then is None else then.factors).items():
+            back = found.get(layer, (b[:, :0], a[:0]))
+            found[layer] = torch.cat([b, back[0].to(b)], 1), torch.cat([a, back[1].to(a)], 0)
+        return Change(found)
+
+    def of_rank(self, rank: int) -> Change:
+        """The nearest change of at most this rank, layer by layer.
+
+        References
+        ----------
+        C. Eckart and G. Young, Psychometrika 1 (1936) 211.
+
+        Examples
+        --------
+        >>> change = Change({"tail": (torch.eye(2), torch.diag(torch.tensor([2.0, 1.0])))})
+        >>> b, a = change.of_rank(1).factors["tail"]
+        >>> torch.allclose(b @ a, torch.diag(torch.tensor([2.0, 0.0])))
+        True
+        """
+        found = {}
+        for layer, (b, a) in self.factors.items():
+            if a.shape[0] > rank:
+                u, size, v = torch.linalg.svd((b @ a).double(), full_matrices=False)
+                root = size[:rank].sqrt()
+                b, a = (u[:, :rank] * root).to(b), (root[:, None] * v[:rank]).to(a)
+            found[layer] = b, a
+        return Change(found)

@@ -63,14 +63,15 @@ class Config:
     start : str
         Weights to begin with: "small", "base" or a file; "" for random ones.
     rank : int
-        With "denoise": train a change of this rank beside the weights of `start`, which stay as they are, for
-        images with noise alone; 0 trains the weights themselves.
+        Train a change of this rank beside the weights of `start`: with "denoise" one for images with noise
+        alone, beside weights that stay; with "restore" one that is then added to the weights, while what they
+        do to noise alone stays (`Change`), and `share` must be 0. 0 trains the weights themselves.
     unrolled : int
         Steps of a reconstruction.
     steps, rate, warmup, clip, average, seed
         See `Plan`.
     share : float
-        Weight of the loss of noise removal beside that of reconstruction.
+        Weight of the loss of noise removal beside that of reconstruction; with 0 there is none.
     precision : {"float32", "bfloat16"}
         Of the convolutions; physics is always computed in float32.
     minutes : float
@@ -128,9 +129,14 @@ class Config:
                 f"alone is {self.alone} of {self.steps} steps in stage {self.stage}; stage both needs some "
                 "and fewer than all, the others none"
             )
-        if self.rank and not (self.stage == "denoise" and self.start):
+        if self.rank and not (self.start and self.stage != "both"):
             raise ValueError(
-                f"rank is {self.rank}; a change is trained beside the weights of start, in stage denoise"
+                f"rank is {self.rank}; a change is trained beside the weights of start, in stage denoise or "
+                "restore"
+            )
+        if self.rank and self.stage == "restore" and self.share:
+            raise ValueError(
+                f"share is {self.share}; a change for restoring leaves noise removal as it is: set share to 0"
             )
         if self.denoise.low > self.denoise.high:
             raise ValueError(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rayfold.recon.checks import positive
 from rayfold.recon.foundation.bands import shape_noise
+from rayfold.recon.train.phases import random_phases, turned
 from rayfold.recon.train.sample import seed_of
 
 AHEAD = 8  # images that are made before the window reaches them
@@ -123,10 +124,11 @@ class Pool:
             torch.hypot(out[:, 0], out[:, 1])[:, None]
             * torch.tensor([1.0, 0.0], device=self.device)[:, None, None]
         )
-        waves, strength = torch.rand(n, 8, generator=generator), 6 * torch.rand(n, generator=generator)
-        turned = plain[:, :1] * _phase(side, waves.to(self.device), strength.to(self.device))
-        own = phased & self._complex[place] & (turn % 3 != 0)
-        out = torch.where(self._flags(own), out, torch.where(self._flags(phased), turned, plain))
+        angle = random_phases(plain[:, 0], generator, self.source(generator))
+        own = self._complex[place] & (turn % 3 != 0)  # on top of the phase it has, in half of them
+        angle = angle * ~(own & (turn // 8 % 2 == 1)).to(self.device)[:, None, None]
+        out = turned(torch.where(self._flags(own), out, plain), angle)
+        out = torch.where(self._flags(phased), out, plain)
         return out + self._grain(n, side, phased, generator), phased.to(self.device)
 
     def _flags(self, which: Tensor) -> Tensor:
@@ -170,13 +172,3 @@ class Pool:
 def _made(make: Make, side: int, j: int) -> Any:
     image = np.ascontiguousarray(make((side, side), j))
     return image.astype(np.complex64 if np.iscomplexobj(image) else np.float32, copy=False)
-
-
-def _phase(side: int, waves: Tensor, strength: Tensor) -> Tensor:
-    """Unit factors ``(n, 2, side, side)``, their phases polynomials of low order up to `strength` (rad)."""
-    t = torch.linspace(-1, 1, side, device=waves.device)
-    y, x = t[:, None].expand(side, side), t[None, :].expand(side, side)
-    terms = torch.stack([x, y, x * y, x**2, y**2, x**3, y**3])
-    form = torch.einsum("nk,kyx->nyx", 2 * waves[:, :7] - 1, terms) * strength[:, None, None]
-    angle = 2 * math.pi * waves[:, 7, None, None] + form
-    return torch.stack([angle.cos(), angle.sin()], 1)

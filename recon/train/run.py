@@ -13,7 +13,7 @@ import torch
 
 from rayfold.recon import phantoms
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
-from rayfold.recon.foundation.change import Change
+from rayfold.recon.foundation.change import MOST, Change
 from rayfold.recon.foundation.files import digest, file_of, load_prior, save_prior
 from rayfold.recon.foundation.lowrank import adaptable
 from rayfold.recon.foundation.network import Network, build
@@ -188,7 +188,7 @@ def _start(config: Config, *, fresh: bool) -> tuple[Network, Schedule]:
     network, schedule = _given(config) if fresh else _given(replace(config, start="", rank=0))
     if config.rank:
         network, schedule = adaptable(network, schedule, "lora", seed=config.seed, rank=config.rank)
-        schedule.requires_grad_(False)
+        schedule.requires_grad_(config.stage == "restore")
     return network, schedule
 
 
@@ -210,14 +210,17 @@ def _given(config: Config) -> tuple[Network, Schedule]:
 
 def _stages(config: Config, device: torch.device) -> Stages:
     images, alone = config.images, config.alone_until
-    ahead = {"workers": config.workers, "device": device}
-    pool = Pool(phantoms.mixture, **vars(images), **ahead)  # type: ignore[arg-type]
-    noising = Noising(pool, **vars(config.denoise))
+
+    def pool(side: int) -> Pool:
+        settings = {**vars(images), "side": side, "workers": config.workers, "device": device}
+        return Pool(phantoms.mixture, **settings)
+
+    noising = Noising(pool(images.side), **vars(config.denoise)) if config.share or alone else None
     if alone >= config.steps:
         return Stages(noising, None, alone, config.seed)
-    wide = {**vars(images), "side": max(images.side, 2 * config.restore.side)}
-    same = wide == vars(images) and not alone
-    both = pool if same else Pool(phantoms.mixture, **wide, **ahead)  # type: ignore[arg-type]
+    wide = max(images.side, 2 * config.restore.side)
+    shared = noising is not None and wide == images.side and not alone
+    both = noising.pool if noising is not None and shared else pool(wide)
     restoring = Restoring(both, config.restore.batch, config.restore.side)
     return Stages(noising, restoring, alone * config.processes, config.seed)
 
@@ -250,6 +253,9 @@ def _weights(path: Path, config: Config, trainer: Trainer, rows: list[Row], devi
     plain, change = Change.parted(parts["network"])
     network.load_state_dict(plain)
     schedule.load_state_dict(parts["schedule"])
+    if change is not None and config.stage == "restore":  # what removes noise alone stays as it was
+        before = load_prior(config.start).change
+        network, change = change.applied(network), change.undone(before).of_rank(MOST)
     # a path says nothing to others and may name a person: the digest does
     named = config.start in SHIPPED or not config.start
     settings = {k: v for k, v in asdict(config).items() if k != "start" or named}

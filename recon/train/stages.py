@@ -33,7 +33,7 @@ class Stages:
 
     Parameters
     ----------
-    noising, restoring : Noising, Restoring
+    noising, restoring : Noising, Restoring, optional
         What draws for each stage.
     alone : int
         Samples without scans at the beginning.
@@ -41,7 +41,7 @@ class Stages:
         Of all samples.
     """
 
-    noising: Noising
+    noising: Noising | None
     restoring: Restoring | None
     alone: int
     seed: int = 0
@@ -49,8 +49,10 @@ class Stages:
     def sample(self, k: int) -> Both:
         """Sample number k."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + k) * 2_654_435_761 % 2**63)
-        self.noising.seek(k)
-        noisy = self.noising(generator)
+        noisy: Noisy | None = None
+        if self.noising is not None:
+            self.noising.seek(k)
+            noisy = self.noising(generator)
         if k < self.alone or self.restoring is None:
             return Both(noisy, None)
         self.restoring.seek(k - self.alone)
@@ -81,9 +83,9 @@ class Share:
 
     def close(self) -> None:
         """Let the processes that make images end."""
-        self.stages.noising.pool.close()
-        if self.stages.restoring is not None:
-            self.stages.restoring.pool.close()
+        for part in (self.stages.noising, self.stages.restoring):
+            if part is not None:
+                part.pool.close()
 
 
 @dataclass(eq=False)

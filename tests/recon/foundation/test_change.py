@@ -154,6 +154,46 @@ def test_training_leaves_the_weights_that_it_began_with(tmp_path):
     assert max(float((b @ a).abs().max()) for b, a in made.change.factors.values()) > 1e-5
 
 
+def test_restoring_moves_the_weights_and_not_what_removes_noise(tmp_path):
+    config = replace(
+        read_config("change-restore-base"), size="small", start="small", rank=2, steps=3, save=2, average=0.0
+    )
+    config = replace(config, rate=0.01, warmup=0)
+    config = replace(
+        config,
+        images=replace(config.images, side=64, window=4),
+        restore=replace(config.restore, batch=2, side=32),
+    )
+    train(config, tmp_path / "run", device="cpu")
+    loss = (tmp_path / "run" / "loss.csv").read_text().splitlines()[1].split(",")
+    assert loss[1] == "" and any(loss[2:5])  # scans and nothing else
+    before, made = load_prior("small"), load_prior(tmp_path / "run" / "weights.safetensors")
+    assert made.change is not None
+    alone = made.change.applied(made.network).state_dict()
+    moved = 0.0
+    for key, old in before.network.state_dict().items():
+        moved = max(moved, float((made.network.state_dict()[key] - old).abs().max()))
+        torch.testing.assert_close(alone[key], old, atol=2e-4 * float(old.abs().max()), rtol=2e-3)  # float16
+    assert moved > 1e-3
+    told, kept = made.schedule.state_dict(), before.schedule.state_dict()
+    assert not all(torch.equal(told[key], value) for key, value in kept.items())
+
+
+def test_undone_and_of_lower_rank(prior):
+    one, then = (random_change(prior.network, rank=3, seed=seed) for seed in (0, 1))
+    moved = one.applied(prior.network)
+    for change, wanted in ((one.undone(), prior.network), (one.undone(then), then.applied(prior.network))):
+        assert all(b.shape[1] == a.shape[0] <= 6 for b, a in change.factors.values())
+        for key, value in change.applied(moved).state_dict().items():
+            torch.testing.assert_close(value, wanted.state_dict()[key], atol=1e-6, rtol=1e-5)
+    low = one.undone(then).of_rank(2)
+    for layer, (b, a) in one.undone(then).factors.items():
+        full = b @ a
+        best = torch.linalg.svdvals(full)[2:].square().sum().sqrt()  # the least error there is
+        near = torch.linalg.matrix_norm(full - low.factors[layer][0] @ low.factors[layer][1])
+        torch.testing.assert_close(near, best, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("family", ["foam", "random_ellipses", "ct_body", "mr_head"])
 @pytest.mark.parametrize("sigma", [0.01, 0.05, 0.2])
 def test_of_the_package_removes_noise_better(family, sigma):
