@@ -20,7 +20,7 @@ from rayfold.recon.shipped import THOROUGH_STEPS
 from rayfold.recon.solvers.splitting import data_step
 
 LAST = 0.1  # of the noise in what is measured best: the level in the end, below all that is left to do
-COUPLING = 0.7, 0.09  # of image and network, at first and in the end: at least u (1 - u), u level over noise
+COUPLING = 0.7  # of image and network at first: at least u (1 - u), u level over noise
 MOST = 0.3  # of the first level, that of the last
 WAYS = 4  # as it is, transposed, mirrored, both
 AT_THE_IMAGE = (Box(-math.inf, math.inf),)  # where network and data are split
@@ -29,7 +29,8 @@ AT_THE_IMAGE = (Box(-math.inf, math.inf),)  # where network and data are split
 class Annealing(NamedTuple):
     """Image, step, and the first state of `PhysicsSteps`.
 
-    In its unit: what the data step made, the residual of the data there, the first and last level ``(...)``.
+    In its unit: what the data step made, the residual of the data there, the first and last level ``(...)``;
+    and the coupling in the end ``(...)``.
     """
 
     x: Tensor
@@ -39,6 +40,7 @@ class Annealing(NamedTuple):
     r: Tensor
     first: Tensor
     last: Tensor
+    coupling: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class AnnealedSteps:
     About 240 pairs of A and its adjoint, where `PhysicsSteps` takes 16: a step trusts the network less, so
     that what it took for the object by mistake can still be undone. Of noise n in the data z keeps
     ``n s^2 / (s^2 + c n^2)``, which is no more than the level s that the network is told while
-    ``c >= u (1 - u)`` with ``u = s / n``.
+    ``c >= u (1 - u)`` with ``u = s / n``. As s falls c does, by the noise of what is measured best over that
+    of what is measured on average: where most is measured worse than the best, u is smaller for it.
 
     Parameters
     ----------
@@ -76,11 +79,14 @@ class AnnealedSteps:
         """The first image of `PhysicsSteps`, ``(..., *A.in_shape)``, and the levels in its unit."""
         start = self.steps.init(problem, x0)
         axes = tuple(range(-len(start.task.problem.A.in_shape), 0))
-        noise = start.task.known.amax(axes).clamp(min=torch.finfo(start.levels.dtype).tiny).rsqrt()
+        known, tiny = start.task.known, torch.finfo(start.levels.dtype).tiny
+        best = known.amax(axes).clamp(min=tiny)
+        noise = best.rsqrt()
         first = start.levels.amax(-1)
         z, own = start.x / start.scale, start.task.problem
         last = torch.minimum(LAST * noise, MOST * first)
-        return Annealing(start.x, 0, start, z, own.y - own.A(z), first, last)
+        coupling = COUPLING * (known.mean(axes) / best).clamp(min=tiny).sqrt()
+        return Annealing(start.x, 0, start, z, own.y - own.A(z), first, last, coupling)
 
     def step(self, problem: Problem, state: Annealing) -> Annealing:
         """Data step from the last image (the first has it from `init`), then the network."""
@@ -88,7 +94,7 @@ class AnnealedSteps:
         shape = own.A.in_shape
         part = min(state.k / max(self.n - 1, 1), 1.0)
         level = state.first * (state.last / state.first.clamp(min=1e-30)) ** part
-        coupling = COUPLING[0] * (COUPLING[1] / COUPLING[0]) ** part
+        coupling = COUPLING * (state.coupling / COUPLING) ** part
         z, r, change = state.z, state.r, None
         if state.k:
             before = state.x / state.start.scale
