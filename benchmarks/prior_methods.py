@@ -30,7 +30,7 @@ class Constant:
     def denoise(self, x: Array, sigma: Any) -> Array:
         return np.full_like(x, x.mean())
 
-    def restore(self, problem: Problem, bounds: Any = None) -> Array:
+    def restore(self, problem: Problem, bounds: Any = None, thorough: bool = False) -> Array:
         A = problem.A
         flat = np.ones(A.in_shape, problem.y.dtype)
         seen = A(flat)
@@ -43,7 +43,7 @@ class BackProjection:
     def denoise(self, x: Array, sigma: Any) -> Array:
         return x.copy()
 
-    def restore(self, problem: Problem, bounds: Any = None) -> Array:
+    def restore(self, problem: Problem, bounds: Any = None, thorough: bool = False) -> Array:
         x = problem.A.H(problem.y)
         seen = problem.A(x)
         return x * (np.vdot(seen, problem.y) / np.vdot(seen, seen))

@@ -19,8 +19,9 @@ from rayfold.recon.problem import Problem
 from rayfold.recon.shipped import THOROUGH_STEPS
 from rayfold.recon.solvers.splitting import data_step
 
-LAST = 0.1  # of the noise in what is measured best: the level in the end, below all that is left to do
+LAST = 0.2  # of the noise in what is measured best: the level in the end, below all that is left to do
 COUPLING = 0.7  # of image and network at first: at least u (1 - u), u level over noise
+COLOUR = 0.3  # power of the shares that the octaves have in the error of the first image
 MOST = 0.3  # of the first level, that of the last
 WAYS = 4  # as it is, transposed, mirrored, both
 AT_THE_IMAGE = (Box(-math.inf, math.inf),)  # where network and data are split
@@ -54,7 +55,8 @@ class AnnealedSteps:
     that what it took for the object by mistake can still be undone. Of noise n in the data z keeps
     ``n s^2 / (s^2 + c n^2)``, which is no more than the level s that the network is told while
     ``c >= u (1 - u)`` with ``u = s / n``. As s falls c does, by the noise of what is measured best over that
-    of what is measured on average: where most is measured worse than the best, u is smaller for it.
+    of what is measured on average: where most is measured worse than the best, u is smaller for it. The
+    network is told a little of how the error is spread over the octaves at first (`COLOUR`).
 
     Parameters
     ----------
@@ -101,7 +103,9 @@ class AnnealedSteps:
             rho = coupling / level.clamp(min=1e-30) ** 2
             z, r = data_step(own, AT_THE_IMAGE, z, r, [before], (rho,), self.inner)
             change = z - before
-        told = along(shape[:-2], steps.strength * level)[..., None].expand(*z.shape[:-2], BANDS)
+        colour = (state.start.levels / state.start.levels.amax(-1, keepdim=True).clamp(min=1e-30)) ** COLOUR
+        told = steps.strength * level[..., None] * colour
+        told = told.reshape(*level.shape, *(1,) * len(shape[:-2]), BANDS).expand(*z.shape[:-2], BANDS)
         way = state.k % WAYS
         made = apply_network(
             steps.network,

@@ -9,7 +9,7 @@ from rayfold.recon.foundation.bands import masks
 from rayfold.recon.foundation.network import Network
 
 MOST = 1.1  # what is removed over the noise: some room, as levels are estimates
-APART = 0.45, 0.65  # variance between poses over the energy of what is removed: from all to none of it
+APART = 0.25, 0.45  # variance between poses over the energy of what is removed: from all to none of it
 POSES: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-2,), (-1,))  # axes that are reversed
 SMOOTH = 3.0  # pixels, standard deviation: over which the phase that is taken out is averaged
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images

@@ -218,7 +218,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()[:3]
-    ['change-base', 'denoiser-base', 'denoiser-small']
+    ['change-base', 'change-restore-base', 'denoiser-base']
     """
     return sorted(path.stem for path in HOME.glob("*.toml"))
 
