@@ -22,6 +22,7 @@ from rayfold.recon.solvers.splitting import data_step
 LAST = 0.2  # of the noise in what is measured best: the level in the end, below all that is left to do
 COUPLING = 0.7  # of image and network at first: at least u (1 - u), u level over noise
 COLOUR = 0.3  # power of the shares that the octaves have in the error of the first image
+APART = 0.45, 0.65  # of `apply_network`: more is believed, as what was wrong can still be undone
 MOST = 0.3  # of the first level, that of the last
 WAYS = 4  # as it is, transposed, mirrored, both
 AT_THE_IMAGE = (Box(-math.inf, math.inf),)  # where network and data are split
@@ -115,6 +116,7 @@ class AnnealedSteps:
             strength=steps.strength,
             precision=steps.precision,
             poses=steps.poses,
+            apart=APART,
         )
         x = turn_back(made, way) * state.start.scale
         if steps.bounds is not None:

@@ -9,7 +9,7 @@ from rayfold.recon.foundation.bands import masks
 from rayfold.recon.foundation.network import Network
 
 MOST = 1.1  # what is removed over the noise: some room, as levels are estimates
-APART = 0.25, 0.45  # variance between poses over the energy of what is removed: from all to none of it
+APART = 0.25, 0.45  # of poses, see `apply_network`
 POSES: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-2,), (-1,))  # axes that are reversed
 SMOOTH = 3.0  # pixels, standard deviation: over which the phase that is taken out is averaged
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
@@ -24,6 +24,7 @@ def apply_network(
     strength: float = 1.0,
     precision: str = "float32",
     poses: int = 1,
+    apart: tuple[float, float] = APART,
     tile: int = TILE,
 ) -> Tensor:
     """The network's answer to images ``(..., ny, nx)``, real or complex.
@@ -53,6 +54,9 @@ def apply_network(
     poses : int
         1, 2 or 4: the mean of the answers to the image as it is, turned by half, and mirrored either way.
         Where they differ they are wrong; each costs as much as the first.
+    apart : tuple of float
+        Variance between poses over the energy of what they remove: up to the first all of it is removed, from
+        the second on nothing.
     tile : int
         Larger images are computed in overlapping parts whose borders are as wide as the network sees, so that
         no seam can show.
@@ -74,7 +78,7 @@ def apply_network(
         answers = [_pose(network, parts, flat, changes, tile, axes) for axes in POSES[:poses]]
     out = torch.stack([answer.to(parts.dtype) for answer in answers])
     removed = parts - out.mean(0)
-    agreed = _agreed(out, removed)
+    agreed = _agreed(out, removed, apart)
     if not x.is_complex():  # what the network sees there is dropped
         removed = removed * removed.new_tensor([1.0, 0.0])[:, None, None]
     removed = agreed * _believed(removed, flat, strength) * removed
@@ -95,15 +99,16 @@ def _pose(
     return out.flip(axes)
 
 
-def _agreed(answers: Tensor, removed: Tensor) -> Tensor:
+def _agreed(answers: Tensor, removed: Tensor, limits: tuple[float, float]) -> Tensor:
     """How much of what is removed may be: 0 where it depends on how the image lies, ``(n, 1, 1, 1)``.
 
     Where the noise is far below anything the network was trained on, it removes little, and that wrongly.
     """
     energy = removed.square().mean((1, 2, 3), keepdim=True)
-    apart = answers.var(0, correction=1) if len(answers) > 1 else torch.zeros_like(removed)
-    share = apart.mean((1, 2, 3), keepdim=True) / energy.clamp(min=torch.finfo(energy.dtype).tiny)
-    return ((APART[1] - share) / (APART[1] - APART[0])).clamp(0, 1)
+    spread = answers.var(0, correction=1) if len(answers) > 1 else torch.zeros_like(removed)
+    share = spread.mean((1, 2, 3), keepdim=True) / energy.clamp(min=torch.finfo(energy.dtype).tiny)
+    all_, none = limits
+    return ((none - share) / (none - all_)).clamp(0, 1)
 
 
 def _believed(removed: Tensor, levels: Tensor, strength: float) -> Tensor:

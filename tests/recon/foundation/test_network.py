@@ -50,8 +50,9 @@ def test_sign_of_real_images_and_their_imaginary_part(net):
     one = apply_network(net, x, levels)
     assert one.dtype == torch.float32
     assert apart(apply_network(net, -x, levels), -one) < 1e-6
+    x = x + 5  # positive, as images are: of a complex image every part is turned to that
     both = apply_network(net, x + 0j, levels)
-    assert apart(both.real, one) < 1e-5
+    assert apart(both.real, apply_network(net, x, levels)) < 1e-5
 
 
 def test_no_more_is_removed_than_the_noise(net):
