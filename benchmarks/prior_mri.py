@@ -4,7 +4,8 @@ The maps are those with which rayfold's own L1-wavelet came out best in the comm
 read from ``results/mri_brain.json`` and run again); the prior gets the same. Images are magnitudes times the
 factor that fits the target best, as they are or within the support of the maps, whichever is better, as in
 `mri_brain`. For the crop and for random lines, few data with little noise, the prior takes its thorough way,
-with its five short steps beside it. The crop keeps the middle 64 x 64 of 128 x 128 samples; its maps come from those samples.
+with its five short steps beside it. The crop keeps the middle 64 x 64 of 128 x 128 samples; its maps come
+from those samples.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rayfold.recon.arrays import along
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS
 from rayfold.recon.foundation.steps import PhysicsSteps, State

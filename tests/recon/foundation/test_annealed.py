@@ -111,7 +111,7 @@ def test_few_views_with_little_noise(base):
 
 
 def test_middle_of_k_space(base):
-    """Above the samples alone. The short way knows the phantom's like, and is far above; not so real heads."""
+    """Above the samples alone; the short way knows the phantom's like, and is better still."""
     truth = draw((96, 96), 970005, family="mr_head").astype(np.complex64)
     A = KSpaceCrop((96, 96), 48)
     noise = Gaussian(np.float32(0.005 * np.abs(truth).max()))
