@@ -25,7 +25,8 @@ LIMITS = (
     "HU must be mapped to attenuation first (the commands do so from the declared water value).",
     "Coil maps that do not explain the data (as of the middle of k-space alone, for an object that fills the "
     "field of view) can give worse images than zero filling.",
-    "The thorough way is for few data with little noise; else it loses up to 1.5 dB against five steps.",
+    "The thorough way is for few data with little noise of objects unlike the families below; else it loses "
+    "up to 4 dB against five steps.",
     "Objects unlike the families below (foams, writing, periodic parts) are flagged but not refused.",
 )
 TASKS = {

@@ -214,8 +214,9 @@ class FoundationPrior(Prior):
             What a real image is known to lie between, in its unit, as ``NonNegative()``; where angles are
             missing it is kept after every step, which helps there.
         thorough : bool
-            `AnnealedSteps`, of about 240 pairs: better where few views or samples were measured and well (by
-            0.7 to 1.2 dB with 30 views or the middle of k-space), else up to 1.5 dB worse.
+            `AnnealedSteps`, of about 240 pairs: better where few views or samples were measured and well, of
+            objects unlike those of the training (by 0.2 to 1 dB with 30 views, random lines or the middle of
+            k-space), else up to 4 dB worse.
 
         Returns
         -------
