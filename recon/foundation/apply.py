@@ -9,7 +9,7 @@ from rayfold.recon.foundation.bands import masks
 from rayfold.recon.foundation.network import Network
 
 MOST = 1.1  # what is removed over the noise: some room, as levels are estimates
-APART = 0.25, 0.45  # of poses, see `apply_network`
+APART = {"real": (0.45, 0.65), "complex": (0.25, 0.45)}  # of poses, see `apply_network`
 POSES: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-2,), (-1,))  # axes that are reversed
 SMOOTH = 3.0  # pixels, standard deviation: over which the phase that is taken out is averaged
 TILE = 640  # side of a tile in pixels, borders not counted: bounds the memory of large images
@@ -24,7 +24,7 @@ def apply_network(
     strength: float = 1.0,
     precision: str = "float32",
     poses: int = 1,
-    apart: tuple[float, float] = APART,
+    apart: tuple[float, float] | None = None,
     tile: int = TILE,
 ) -> Tensor:
     """The network's answer to images ``(..., ny, nx)``, real or complex.
@@ -54,9 +54,10 @@ def apply_network(
     poses : int
         1, 2 or 4: the mean of the answers to the image as it is, turned by half, and mirrored either way.
         Where they differ they are wrong; each costs as much as the first.
-    apart : tuple of float
+    apart : tuple of float, optional
         Variance between poses over the energy of what they remove: up to the first all of it is removed, from
-        the second on nothing.
+        the second on nothing. By default those of `APART`: in scans of all of k-space with very little noise
+        the network is wrong more consistently.
     tile : int
         Larger images are computed in overlapping parts whose borders are as wide as the network sees, so that
         no seam can show.
@@ -78,7 +79,8 @@ def apply_network(
         answers = [_pose(network, parts, flat, changes, tile, axes) for axes in POSES[:poses]]
     out = torch.stack([answer.to(parts.dtype) for answer in answers])
     removed = parts - out.mean(0)
-    agreed = _agreed(out, removed, apart)
+    limits = APART["complex" if x.is_complex() else "real"] if apart is None else apart
+    agreed = _agreed(out, removed, limits)
     if not x.is_complex():  # what the network sees there is dropped
         removed = removed * removed.new_tensor([1.0, 0.0])[:, None, None]
     removed = agreed * _believed(removed, flat, strength) * removed

@@ -19,7 +19,7 @@ from rayfold.recon.foundation.steps import PhysicsSteps, State
 from rayfold.recon.problem import Problem, estimate_noise
 
 Array = Any
-FIRST = 1.25  # noise at first, over the error of the first image: enough to move what the data do not see
+FIRST = 0.9  # noise at first, over the error of the first image: enough to move what the data do not see
 LAST = 0.3  # noise at last, over the error that is left in the end
 FRESH = 0.3  # part of the noise's power that is drawn anew between steps
 INNER = 2  # conjugate gradient steps towards the data, in every step
