@@ -55,6 +55,16 @@ def test_sign_of_real_images_and_their_imaginary_part(net):
     assert apart(both.real, apply_network(net, x, levels)) < 1e-5
 
 
+def test_a_phase_that_varies_slowly_turns_the_answer_with_it(prior):
+    """A wave over 96 pixels: what differs is little beside what is removed."""
+    noise = np.random.default_rng(2).normal(0.0, 0.1, (2, 96, 96))
+    z = (1 + noise[0] + 1j * noise[1]).astype(np.complex64)
+    turn = np.exp(2j * np.pi * np.arange(96) / 96).astype(np.complex64)
+    one, turned = prior.denoise(z, 0.1), prior.denoise(turn * z, 0.1)
+    assert np.abs(one - z).mean() > 0.005
+    assert np.abs(turned - turn * one).mean() < 0.1 * np.abs(one - z).mean()
+
+
 def test_no_more_is_removed_than_the_noise(net):
     """A network that would is held: to 1.1 times the noise, and to less the further it is beyond."""
     x, white = random(3, 40, 40), torch.ones(4)
