@@ -33,7 +33,7 @@ COMMITTED = Path(__file__).parent / "results" / "mri_brain.json"
 WAVELET, TV, SENSE, ZERO = "L1-wavelet, best", "TV, best weight", "CG-SENSE, best", "zero-filled"
 SINC = "sinc interpolation"
 ABOVE = {"every fourth": 1.5, "random": 2.0}
-THOROUGH = ("random",)
+THOROUGH = ("random",)  # masks that leave wide gaps: few data
 CROP = 64
 CROP_WIDTH, CROP_MASK = 40, (0.9, 0.05)  # of the maps: calibration block; crop and its softness
 

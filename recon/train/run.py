@@ -254,8 +254,13 @@ def _weights(path: Path, config: Config, trainer: Trainer, rows: list[Row], devi
     network.load_state_dict(plain)
     schedule.load_state_dict(parts["schedule"])
     if change is not None and config.stage == "restore":  # what removes noise alone stays as it was
-        before = load_prior(config.start).change
-        network, change = change.applied(network), change.undone(before).of_rank(MOST)
+        start = load_prior(config.start)
+        if any(not torch.equal(plain[k], v) for k, v in start.network.state_dict().items()):
+            raise InconsistentInput(
+                f"start, {config.start!r}, no longer holds the weights that the training began with; "
+                "put them back, or train in a new folder"
+            )
+        network, change = change.applied(network), change.undone(start.change).of_rank(MOST)
     # a path says nothing to others and may name a person: the digest does
     named = config.start in SHIPPED or not config.start
     settings = {k: v for k, v in asdict(config).items() if k != "start" or named}

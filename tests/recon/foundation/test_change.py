@@ -179,6 +179,30 @@ def test_restoring_moves_the_weights_and_not_what_removes_noise(tmp_path):
     assert not all(torch.equal(told[key], value) for key, value in kept.items())
 
 
+def test_weights_to_start_from_must_stay(tmp_path, prior):
+    """What removes noise alone is told from them at the end: others would spoil it without a word."""
+    start = tmp_path / "start.safetensors"
+    other = random_change(prior.network).applied(prior.network)
+    save_prior(start, load_prior("small").network, prior.schedule, {})
+    config = read_config("change-restore-base")
+    config = replace(
+        config,
+        size="small",
+        start=str(start),
+        rank=1,
+        steps=1,
+        images=replace(config.images, side=64, window=4),
+        restore=replace(config.restore, batch=1, side=32),
+    )
+    save_prior(tmp_path / "other.safetensors", other, prior.schedule, {})
+
+    def swap(*_):
+        start.write_bytes((tmp_path / "other.safetensors").read_bytes())
+
+    with pytest.raises(InconsistentInput, match="no longer holds the weights"):
+        train(config, tmp_path / "run", device="cpu", progress=swap)
+
+
 def test_undone_and_of_lower_rank(prior):
     one, then = (random_change(prior.network, rank=3, seed=seed) for seed in (0, 1))
     moved = one.applied(prior.network)
