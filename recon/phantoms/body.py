@@ -7,7 +7,8 @@ Parts are added from the front: what comes first hides what comes later. Coordin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,7 @@ class Body:
         self.canvas = Canvas(shape, fine=2 if len(shape) == 2 else 1, fields=textures(len(shape)))
         self.deep = self.canvas.deep
         self.parts: list[Floats] = []
+        self.tissues: list[str] = []  # of each of the parts
         self.half = np.array(self.canvas.grid) / 2
         self.centre = self.canvas.middle
         # often a part of the body in larger scale: details of all sizes relative to the pixel
@@ -78,6 +80,11 @@ class Body:
             power_law(flat, 1.8, self.rng),
         ]
         self.canvas.cuts = np.stack([enlarged(f.reshape(coarse), self.canvas.grid) for f in made])
+
+    def add(self, tissue: str, part: Floats) -> None:
+        """Rows of the table of parts that are one tissue, behind what was added before."""
+        self.parts.append(part)
+        self.tissues.append(tissue)
 
     def point(self, x: float, y: float, z: float = 0.0) -> Floats:
         """Relative coordinates as indices ``(z, y, x)``."""
@@ -120,7 +127,7 @@ class Body:
             low=low,
             high=high,
         )
-        self.parts.append(part)
+        self.add(tissue, part)
 
     def tree(
         self, tissue: str, start: Floats, heading: Floats, length: float, radius: float, inside: Inside
@@ -150,7 +157,7 @@ class Body:
             starts, stops, radii = zip(*pieces, strict=True)
             parts = rods(starts, stops, radii, 0.12)
             parts[:, COLUMNS["value"]] = self.look(tissue).value
-            self.parts.append(parts)
+            self.add(tissue, parts)
 
     def bone(self, x: float, y: float, rx: float, ry: float, *, shell: float = 0.25, **place: Any) -> None:
         """A bone: marrow with a sponge in it inside a shell, which is `shell` of the lesser radius thick."""
@@ -164,9 +171,28 @@ class Body:
 
     def finish(self, blur: float) -> Floats:
         """Paint everything, non-negative."""
-        self.canvas.paint(self.parts)
-        np.maximum(self.canvas.array, 0, out=self.canvas.array)
-        return in_focus(self.canvas.image(blur), self.rng)
+        return in_focus(self._painted(self.parts).image(blur), self.rng)
+
+    def finish_apart(
+        self, blur: float, tissues: Collection[str], move: tuple[int, int]
+    ) -> tuple[Floats, Floats]:
+        """Paint all but some tissues, and these alone, moved along y and x by samples of the fine grid."""
+        every = self._painted(self.parts)
+        flags = [part.copy() for part in self.parts]
+        for part, tissue in zip(flags, self.tissues, strict=True):
+            part[:, COLUMNS["value"]] = tissue in tissues
+            part[:, COLUMNS["strength"]] = 0
+        own = self._painted(flags)
+        own.array *= every.array
+        every.array -= own.array
+        own.array = np.roll(own.array, move, (1, 2))
+        return every.image(blur), own.image(blur)
+
+    def _painted(self, parts: list[Floats]) -> Canvas:
+        canvas = replace(self.canvas)
+        canvas.paint(parts)
+        np.maximum(canvas.array, 0, out=canvas.array)
+        return canvas
 
 
 def ellipsoid(middle: Floats, reach: Floats) -> Inside:

@@ -16,9 +16,10 @@ Floats = npt.NDArray[Any]
 def head(body: Body) -> None:
     """Scalp, skull with a spongy middle, brain with folds, ventricles, nuclei, vessels and air cells."""
     rng = body.rng
-    long = rng.uniform(0.75, 0.96)
+    long = rng.uniform(0.75, 0.96) if rng.uniform() < 0.7 else rng.uniform(0.5, 0.75)
     body.frame(long * rng.uniform(0.72, 0.92), long, bend=0.018)
-    body.cuts(rng.uniform(9, 26) * body.canvas.shape[-1] / 192, rng.uniform(2.0, 5))
+    fold = 5 * (26 / 5) ** rng.uniform()  # pixels of an image of 192 from one sulcus to the next
+    body.cuts(fold * body.canvas.shape[-1] / 192, rng.uniform(2.0, 5))
     skull = 1 - rng.uniform(0.03, 0.12)
     thick = rng.uniform(0.04, 0.14)
     brain = skull - thick
@@ -45,7 +46,7 @@ def head(body: Body) -> None:
         )
         body.blob("grey", side * 0.38, 0.0, 0.06, 0.2, angle=side * 0.2, rz=0.3, wobble=0.15)
     body.blob("csf", 0, 0, rng.uniform(0.004, 0.015), brain * 0.97, wobble=0.02)  # between the halves
-    for _ in range(int(rng.integers(0, 8))):
+    for _ in range(round(40 ** rng.uniform(0, 1)) - 1):
         a, q = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.95) * brain
         s = 0.01 * np.exp(rng.uniform(-0.5, 0.7))
         body.blob("vessel", q * np.cos(a), q * np.sin(a), s, s * rng.uniform(1, 3), angle=a, rz=s)
@@ -82,7 +83,7 @@ def _holder(body: Body) -> None:
     points = [body.point(wide * np.cos(t), 0.1 + wide * np.sin(t)) for t in angles]
     parts = rods(points[:-1], points[1:], thick)
     parts[:, COLUMNS["value"]] = look.value
-    body.parts.append(parts)
+    body.add("table", parts)
 
 
 def _face(body: Body, edge: float) -> None:

@@ -14,6 +14,7 @@ from rayfold.recon.phantoms.leaves import sharpness
 from rayfold.recon.phantoms.torso import limb, torso
 
 Floats = npt.NDArray[Any]
+FAT = frozenset({"fat", "marrow", "spongy", "skin"})  # precesses more slowly than water
 DARK = {"air": 0.0, "cortical": 0.02, "table": 0.0, "lung": 0.04}
 DEPENDS = {
     "deep": "grey",
@@ -70,7 +71,7 @@ def _scan(shape: tuple[int, ...], rng: np.random.Generator, draw: Any) -> Floats
             if tissue in DEPENDS:
                 value = look(DEPENDS[tissue]).value * rng.uniform(0.8, 1.2)
             if tissue == "white":
-                value = look("grey").value * float(np.exp(rng.choice([-1, 1]) * rng.uniform(0.1, 0.5)))
+                value = look("grey").value * float(np.exp(rng.choice([-1, 1]) * rng.uniform(0.03, 0.5)))
             if tissue in DARK:
                 value = DARK[tissue] * rng.uniform(0.5, 2)
             looks[tissue] = Look(value, rough * value * rng.uniform(0.5, 1.5), int(rng.integers(2, 14)))
@@ -83,10 +84,21 @@ def _scan(shape: tuple[int, ...], rng: np.random.Generator, draw: Any) -> Floats
     coils = np.exp(rng.uniform(0, 0.6) * smooth_map(grid, 3, rng)).reshape(shape)
     phase = rng.uniform(0, np.pi) * smooth_map(grid, int(rng.integers(2, 6)), rng).reshape(shape)
     turn = np.exp(1j * (phase + rng.uniform(0, 2 * np.pi))).astype(np.complex64)
-    if rng.uniform() < 0.5:
-        return normalised(body.finish(sharpness(rng, len(shape))) * coils * turn)
-    image = body.finish(rng.uniform(0.3, 0.5)) * coils * turn
+    soft = sharpness(rng, len(shape)) if rng.uniform() < 0.5 else 0.0
+    blur = soft or rng.uniform(0.3, 0.5)
+    image = _with_fat(body, blur, rng) if rng.uniform() < 0.5 else body.finish(blur)
+    image = image * coils * turn
+    if soft:
+        return normalised(image)
     return normalised(_through_k_space(image, rng.uniform(0.75, 1.0), rng.uniform(0.0, 1.0)))
+
+
+def _with_fat(body: Body, blur: float, rng: np.random.Generator) -> Floats:
+    """Fat moved along an axis and turned in phase, as of a readout and an echo time: borders of it vanish."""
+    along = round(rng.choice([-1, 1]) * rng.uniform(0, 3) * body.canvas.fine)
+    move = (along, 0) if rng.uniform() < 0.5 else (0, along)
+    water, fat = body.finish_apart(blur, FAT, move)
+    return water + fat * np.complex64(np.exp(1j * rng.uniform(0, 2 * np.pi)))
 
 
 def _through_k_space(image: Floats, extent: float, taper: float) -> Floats:

@@ -47,7 +47,7 @@ def _table(body: Body) -> None:
     thick = body.rng.uniform(1, 3) * body.canvas.fine
     half = np.array([1.5, 1.0, 1.5]) * (body.half[2], thick, body.half[0])
     centre = (body.centre[0], y + thick, body.centre[2])
-    body.parts.append(table(1, kind=BOX, centre=centre, turn=turns(0.0), half=half, value=look.value))
+    body.add("table", table(1, kind=BOX, centre=centre, turn=turns(0.0), half=half, value=look.value))
 
 
 def _spine(body: Body, edge: float) -> None:

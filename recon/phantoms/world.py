@@ -29,9 +29,9 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-    "dead_leaves": Family(dead_leaves, 0.40, True),
+    "dead_leaves": Family(dead_leaves, 0.36, True),
     "ct_body": Family(ct_body, 0.22, True),
-    "mr_head": Family(mr_head, 0.11, True),
+    "mr_head": Family(mr_head, 0.15, True),
     "mr_body": Family(mr_body, 0.07, True),
     "fractal": Family(fractal, 0.08, True),
     "noise_field": Family(noise_field, 0.06, True),

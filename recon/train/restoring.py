@@ -73,6 +73,8 @@ class Restoring:
         part = rng.random() < 0.5  # of the object, as fine as it was drawn or finer
         images, _phased = self.pool.draw(self.batch, self.side if part else 2 * self.side, generator)
         if task != "ct":
+            if not part and rng.random() < 0.6:
+                return _cropped(images)
             return images if part else F.avg_pool2d(images, 2)
         images[:, 0] = images.square().sum(1).sqrt()
         images[:, 1] = 0
@@ -189,6 +191,15 @@ class Restored:
             weight = 1.0 if k == len(images) - 1 else float(share[k])
             total = total + weight * 0.5 * (torch.log(error + self.floor**2) * shown).sum() / shown.sum()
         return total / (1 + (self.early if len(images) > 1 else 0))
+
+
+def _cropped(images: Tensor) -> Tensor:
+    """Half the size, from the middle of k-space: edges ring, as in what a scanner measures."""
+    n = images.shape[-1] // 2
+    spectrum = torch.fft.fftshift(torch.fft.fft2(torch.complex(images[:, 0], images[:, 1])), (-2, -1))
+    middle = slice(n - n // 2, 2 * n - n // 2)
+    cut = torch.fft.ifft2(torch.fft.ifftshift(spectrum[:, middle, middle], (-2, -1))) / 4
+    return torch.stack([cut.real, cut.imag], 1)
 
 
 def _round(n: int, device: torch.device) -> Tensor:

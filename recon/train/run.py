@@ -169,6 +169,7 @@ def _settled(config: Config | None, folder: Path, *, resume: bool) -> Config:
             raise OutputFailure(
                 f"{folder} already holds {there[0]}; continue with --resume or train elsewhere"
             )
+        _given(config)  # weights that are not there or do not fit are refused before anything is written
         with atomic_file(folder / CONFIG) as part:
             part.write_text(config.to_toml(), encoding="utf-8")
         return config

@@ -122,9 +122,11 @@ def test_other_mistakes(config, tmp_path, capsys):
         (["--adapt", "-o", tmp_path / "a.safetensors"], 2, "give scans"),
         (["--adapt", "no.h5", "-o", tmp_path / "a.safetensors"], 3, "does not exist"),
         ([config, "-o", tmp_path / "a", "--steps", "0"], 2, "must be positive"),
+        ([config, "-o", tmp_path / "a", "--start", tmp_path / "no.safetensors"], 3, "there are no weights"),
     ):
         assert run(*words) == code, words
         assert message in capsys.readouterr().err, words
+        assert not (tmp_path / "a").exists(), words  # nothing that stands in the way of the next attempt
 
 
 def test_adaptation_to_simulated_and_to_measured_scans(tmp_path, capsys, monkeypatch):

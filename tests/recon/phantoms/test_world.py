@@ -9,6 +9,7 @@ import pytest
 
 from rayfold.recon import phantoms
 from rayfold.recon.phantoms import FAMILIES, MU_WATER_70, ct_body, draw, mixture, world
+from rayfold.recon.phantoms.body import Body, Look
 from rayfold.recon.phantoms.fields import normalised, power_law, smooth_map
 from rayfold.recon.phantoms.mr import _through_k_space
 
@@ -106,6 +107,24 @@ def test_the_phase_of_mr_is_smooth_and_the_background_empty():
     assert max(np.ptp(np.angle(phantoms.mr_head((48, 48), seed))) for seed in range(4)) > 1
     corners = [np.abs(phantoms.mr_head((64, 64), seed)[:4, :4]).max() for seed in range(8)]
     assert np.median(corners) < 0.02
+
+
+def test_fat_is_painted_apart_and_moved():
+    def made():
+        look = {"fat": Look(0.8, 0.0, 2), "muscle": Look(0.3, 0.0, 2)}
+        body = Body((48, 48), np.random.default_rng(3), look.__getitem__)
+        body.frame(0.8, 0.8)
+        body.blob("muscle", 0, 0, 0.5, 0.5)
+        body.blob("fat", 0, 0, 0.8, 0.8)
+        return body
+
+    whole = made().finish(0.4)
+    water, fat = made().finish_apart(0.4, {"fat"}, (0, 0))
+    np.testing.assert_allclose(water + fat, whole, atol=1e-6)
+    assert abs(water[24, 24] - 0.3) < 1e-3 and fat[24, 24] == 0 and fat.max() == pytest.approx(0.8, abs=1e-3)
+    moved = made().finish_apart(0.4, {"fat"}, (0, 4))  # two samples to the pixel
+    np.testing.assert_array_equal(moved[0], water)
+    np.testing.assert_allclose(moved[1][:, 6:-6], fat[:, 4:-8], atol=1e-6)
 
 
 def test_k_space_beyond_its_extent_is_empty():
