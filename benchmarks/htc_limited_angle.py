@@ -41,6 +41,7 @@ from rayfold.recon.segment import matthews, otsu  # noqa: E402
 from rayfold.recon.solvers.pdhg import PDHG  # noqa: E402
 
 Array = Any
+Opinion = Callable[[Array, float], Array]  # what an image is taken for, at a pull towards the two levels
 DISCS, RANGES = ("ta", "tb", "tc", "td"), (90, 60, 30)
 PIXELS, SPACING = 512, 0.1483223  # the official grid, mm
 # Matthews correlations of two entries of the challenge (core imaging library team, algorithms 1 and 2)
@@ -211,11 +212,14 @@ def unveiled(level: Level, hardening: Hardening, x: Array) -> Level:
     return level._replace(attenuation=p, problem=level.problem._replace(y=y))
 
 
-def descend(level: Level, state: Any, pull: float, n: int, recipe: Recipe) -> Any:
-    """`n` steps; the pull towards the two levels is that of the image before them."""
+def descend(
+    level: Level, state: Any, pull: float, n: int, recipe: Recipe, opinion: Opinion | None = None
+) -> Any:
+    """`n` steps; the pull towards the two levels is that of the image before them, or of an opinion on it."""
     bounds: Box | TwoLevel = Box(level.lower, level.upper)
     if pull > 0:
-        bounds = TwoLevel(pull * level.tv.strength, level.lower, level.upper).around(state.x)
+        at = state.x if opinion is None else np.clip(opinion(state.x, pull), level.lower, level.upper)
+        bounds = TwoLevel(pull * level.tv.strength, level.lower, level.upper).around(at)
     solver = PDHG((level.tv, level.across, bounds))
     if not isinstance(state, tuple):
         state = solver.init(level.problem, state)
@@ -235,7 +239,11 @@ def twice(x: Array) -> Array:
 
 
 def reconstruct(
-    disc: Disc, hardening: Hardening, recipe: Recipe, told: Callable[[str, Array], None] | None = None
+    disc: Disc,
+    hardening: Hardening,
+    recipe: Recipe,
+    told: Callable[[str, Array], None] | None = None,
+    opinion: Opinion | None = None,
 ) -> tuple[Array, Array]:
     """Part of acrylic on the official grid, and the disc's own pixels."""
     off = disc.circle.radius - np.abs(distances(disc.beam, disc.circle.x, disc.circle.y))
@@ -249,16 +257,17 @@ def reconstruct(
     for pull in recipe.pulls:
         level = unveiled(level, hardening, state.x)
         for _ in range(recipe.tangents):
-            state = descend(level, state, pull, recipe.steps // recipe.tangents, recipe)
+            state = descend(level, state, pull, recipe.steps // recipe.tangents, recipe, opinion)
         if told:
             told(f"pull {pull:g}", state.x)
+    last = recipe.pulls[-1]
     for n in recipe.grids[1:]:
         x = twice(state.x)
         level = unveiled(pose(disc, hardening, n, recipe), hardening, x)
         solver = PDHG((level.tv, level.across, Box(level.lower, level.upper)))
         state = solver.init(level.problem, np.clip(x, level.lower, level.upper))
         for _ in range(recipe.tangents):
-            state = descend(level, state, recipe.pulls[-1], recipe.closing // recipe.tangents, recipe)
+            state = descend(level, state, last, recipe.closing // recipe.tangents, recipe, opinion)
         if told:
             told(f"grid {n}", state.x)
     return state.x, level.upper == 1

@@ -26,7 +26,6 @@ from rayfold.operators import FFT, CartesianMask, CoilSensitivities, Gaussian
 from rayfold.recon import Problem
 from rayfold.recon.mri.combine import root_sum_of_squares
 from rayfold.recon.mri.espirit_maps import espirit, soft_mask
-from rayfold.recon.mri.whiten import quiet_level
 
 Array = Any
 COMMITTED = Path(__file__).parent / "results" / "mri_brain.json"
@@ -70,10 +69,10 @@ def maps_of(task: Task, setting: Setting) -> Array:
 
 
 def posed(task: Task, mask: Array, maps: Array) -> Problem:
-    """White noise of the level beside the head, the samples of a mask (broadcast to the image)."""
+    """Whitened data, the samples of a mask (broadcast to the image)."""
     shape = maps.shape[1:]
     A = CartesianMask(shape, np.broadcast_to(mask, shape).astype(np.float32)) @ FFT(shape)
-    return Problem(A @ CoilSensitivities(maps), task.kspace, Gaussian(quiet_level(task.kspace) or 1.0))
+    return Problem(A @ CoilSensitivities(maps), task.kspace, Gaussian(1.0))
 
 
 def restored(
@@ -148,7 +147,7 @@ def cropped(data: Path, prior: Any, store: Store) -> list[Case]:
     found = espirit(few, sampled=mask, width=CROP_WIDTH)
     maps = (found.maps * soft_mask(found.eigenvalues, *CROP_MASK)).astype(np.complex64)
     A = CartesianMask((n, n), mask.astype(np.float32)) @ FFT((n, n)) @ CoilSensitivities(maps)
-    problem = Problem(A, few, Gaussian(quiet_level(kspace[:, middle]) or 1.0))
+    problem = Problem(A, few, Gaussian(1.0))
     bright, case = root_sum_of_squares(maps), Case("superres mri", "brain", "middle 64 x 64 of k-space")
     case.scores[SINC] = best_of(mri_brain.mvue(few, maps), maps, target)
 

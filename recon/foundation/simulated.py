@@ -72,7 +72,7 @@ def _of_kspace(scan: KSpace) -> list[Sample]:
     from rayfold.recon.mri.prepare import cut_readout, remove_ghost, whiten
 
     model = Model.of(*whiten(cut_readout(remove_ghost(scan))))
-    return [Sample(model.quiet_problem(index)) for index in model.indices()]
+    return [Sample(model.problem(index)) for index in model.indices()]
 
 
 def simulated(protocol: Any, family: str, n: int, seed: int = 0, *, side: int = SIDE) -> Sample:

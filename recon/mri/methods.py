@@ -352,7 +352,7 @@ def _restored(model: Model, restorer: Restorer, progress: Progress | None) -> Ar
     out = np.empty((*scan.data.shape[: len(scan.leading)], *scan.grid), np.complex64)
     indices = list(model.indices())
     for done, index in enumerate(indices, 1):
-        out[index] = to_numpy(restorer(model.quiet_problem(index))) * model.brightness(index)
+        out[index] = to_numpy(restorer(model.problem(index))) * model.brightness(index)
         if progress is not None:
             progress(done, len(indices))
     return out

@@ -16,7 +16,7 @@ from rayfold.recon.device import to_device
 from rayfold.recon.kspace import KSpace
 from rayfold.recon.mri.combine import root_sum_of_squares
 from rayfold.recon.mri.espirit_maps import espirit
-from rayfold.recon.mri.whiten import Whitening, quiet_level
+from rayfold.recon.mri.whiten import Whitening
 from rayfold.recon.problem import Problem
 
 Array = Any
@@ -89,17 +89,6 @@ class Model:
         y = to_device(self.device, np.ascontiguousarray(self.scan.data[index], dtype=np.complex64))
         A = self.encoding(index) @ CoilSensitivities(self.maps_of(index))
         return Problem(A, y, self._noise(index), "a.u.")
-
-    def quiet_problem(self, index: Index = ()) -> Problem:
-        """As `problem`, with the noise beside the object where it had to be estimated: see `quiet_level`.
-
-        For methods that take the level of the noise at its word.
-        """
-        problem = self.problem(index)
-        level = quiet_level(self.scan.data[index]) if self.noise_estimated and self.scan.cartesian else None
-        if level is None or not isinstance(problem.noise, Gaussian) or problem.noise.sigma is None:
-            return problem
-        return problem._replace(noise=Gaussian(level * problem.noise.sigma, estimated=True))
 
     def _noise(self, index: Index) -> Gaussian:
         scan = self.scan

@@ -234,35 +234,3 @@ def _robust(samples: Array) -> Array:
         covariance = of(energy <= chi2.ppf(0.975, freedom), 0.975)
         energy = distance(covariance)
     return covariance
-
-
-QUIET = 0.1  # of the positions along the readout
-
-
-def quiet_level(kspace: Array) -> float | None:
-    """Standard deviation of the noise, per part, where the readout passes beside the object.
-
-    The edge of k-space is above the noise of the receivers: it holds the finest detail and, spread along the
-    phase encoding, whatever moved. Along the readout there are positions without any of it. None where not
-    every measured line is whole, and never more than what the edge says of white data, 1.
-
-    Parameters
-    ----------
-    kspace : array, (coils, ..., ky, kx)
-        Whitened, 0 where nothing was measured, the readout last.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> noise = rng.standard_normal((4, 64, 64)) + 1j * rng.standard_normal((4, 64, 64))
-    >>> round(quiet_level(0.5 * noise), 1)
-    0.5
-    """
-    lines = to_numpy(kspace)
-    there = (lines != 0).any(axis=0)
-    if not (there.all(axis=-1) == there.any(axis=-1)).all():
-        return None
-    measured = lines[:, there.any(axis=-1)]
-    positions = np.fft.ifft(np.fft.ifftshift(measured, axes=-1), axis=-1, norm="ortho")
-    power = (np.abs(positions) ** 2).mean(axis=tuple(range(positions.ndim - 1))) / 2
-    return min(1.0, float(np.sqrt(np.quantile(power, QUIET))))
