@@ -6,7 +6,7 @@ Fitted on images of the training families (degraded as denoisers and reconstruct
 pictures of other kinds (`benchmarks.familiarity_images`); the threshold is the 99th percentile of fresh
 images of the families; false alarms and detection are then counted on other seeds, and on foam, text and
 ellipses, which the fit never saw. Writes ``familiar.safetensors`` and ``familiar.json`` beside the weights
-and ``results/prior_familiarity.json``. An hour on two cores; features are kept in FOLDER.
+and ``results/prior_familiarity.json``. Half an hour on one core; features are kept in FOLDER.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ RESULT = Path(__file__).parent / "results" / "prior_familiarity.json"
 # name: (first seed, images, source), ...; families that alarm most are seen more often than in training
 SETS = {
     "fit": (
-        (600_000, 2400, "mixture"),
+        (600_000, 4800, "mixture"),
         (610_000, 500, "fractal"),
         (610_000, 500, "resolution"),
         (610_000, 500, "noise_field"),
         (610_000, 300, "mr_body"),
         (610_000, 300, "mr_head"),
     ),
-    "strange": ((0, 4400, "strange"),),
+    "strange": ((0, 8800, "strange"),),
     "threshold": ((800_000, 1300, "mixture"), (710_000, 1000, "mixture")),
     "check": ((720_000, 1200, "mixture"),),
     "foam": ((900_000, 200, "foam"), (910_000, 200, "foam")),
     "text": ((900_000, 200, "text"), (910_000, 200, "text")),
     "random_ellipses": ((900_000, 200, "random_ellipses"), (910_000, 200, "random_ellipses")),
 }
-MEMBERS, HIDDEN, STEPS = 8, 24, 1500
+MEMBERS, HIDDEN, STEPS = 8, 32, 3000
 ALARMS = 0.01
 
 Floats = npt.NDArray[np.float64]

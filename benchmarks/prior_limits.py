@@ -140,7 +140,9 @@ def nulls(data: Path, store: Store, peers: str | None) -> tuple[list[Case], list
         found = prior_tomography.sparse(data, model, store, 2)
         found += prior_mri.undersampled(data, model, store)[:1]
         found += prior_denoise.cases(data, model, store, peers, told=False, first=1)
-        above = [c.scores[OURS] - min(v for k, v in c.scores.items() if k != OURS) for c in found]
+        above = [
+            c.scores[OURS] - min(v for k, v in c.scores.items() if not k.startswith(OURS)) for c in found
+        ]
         lines.append({**law(f"{name}: above the weakest baseline", 0.01, above), "unit": "dB"})
         for case in found:
             case.setting, case.pictures = f"{name}: {case.task}, {case.setting}", {}

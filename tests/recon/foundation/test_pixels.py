@@ -74,7 +74,7 @@ def test_bins_see_the_means_of_pixels(family, share):
 
 def test_least_squares_of_many_views_find_the_means():
     """Without the filter they find an image that is too sharp."""
-    fine = torch.from_numpy(np.abs(draw((128, 128), 3, family="ct_body")).astype(np.float32))
+    fine = torch.from_numpy(np.abs(draw((128, 128), 1, family="ct_body")).astype(np.float32))
     y, A = seen(fine, views=180)
     image, errors = halved(fine), []
     for op in (A, of_means(A)):
