@@ -260,13 +260,14 @@ def reconstruct(
             state = descend(level, state, pull, recipe.steps // recipe.tangents, recipe, opinion)
         if told:
             told(f"pull {pull:g}", state.x)
+    last = recipe.pulls[-1]
     for n in recipe.grids[1:]:
         x = twice(state.x)
         level = unveiled(pose(disc, hardening, n, recipe), hardening, x)
         solver = PDHG((level.tv, level.across, Box(level.lower, level.upper)))
         state = solver.init(level.problem, np.clip(x, level.lower, level.upper))
         for _ in range(recipe.tangents):
-            state = descend(level, state, recipe.pulls[-1], recipe.closing // recipe.tangents, recipe)
+            state = descend(level, state, last, recipe.closing // recipe.tangents, recipe, opinion)
         if told:
             told(f"grid {n}", state.x)
     return state.x, level.upper == 1

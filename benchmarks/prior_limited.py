@@ -2,13 +2,13 @@
 
 Zero-shot the weights are those of the prior as it is, and they work within the recipe of that benchmark: what
 pulls each pixel towards acrylic or air is not the image itself but the prior's opinion of it, ``x + w (D(x) -
-x)`` with the noise level that D is told falling as the pull grows (the force of regularisation by denoising:
-Y. Romano, M. Elad and P. Milanfar, SIAM J. Imaging Sci. 10 (2017) 1804). The weight and the levels were
-chosen with these four discs in view, as the numbers of the recipe were. `ALONE` is `FoundationPrior.restore`
-by itself, on the same data on a grid of 256 x 256 (two bins and two views merged, as its middle grid does),
-kept after each step within what is known of the disc and brought to the official grid by linear
-interpolation; so are weights that were adapted, in the end. These come from synthetic discs with holes alone,
-3.7 hours on one core of an EPYC:
+x)`` with the noise level that D is told falling as the pull grows, and w with the area of a pixel (the force
+of regularisation by denoising: Y. Romano, M. Elad and P. Milanfar, SIAM J. Imaging Sci. 10 (2017) 1804). The
+weight and the levels were chosen with these four discs in view, as the numbers of the recipe were. `ALONE` is
+`FoundationPrior.restore` by itself, on the same data on a grid of 256 x 256 (two bins and two views merged,
+as its middle grid does), kept after each step within what is known of the disc and brought to the official
+grid by linear interpolation; so are weights that were adapted, in the end. These come from synthetic discs
+with holes alone, 3.7 hours on one core of an EPYC:
 
     P=benchmarks/protocols; PROTOCOLS="$P/htc_90.toml $P/htc_60.toml $P/htc_30.toml"
     HOLES="--phantom holes --mode full --loss supervised --n 100"
@@ -45,7 +45,7 @@ from rayfold.recon.segment import matthews
 Array = Any
 GRID = 256
 PLAIN, ALONE = "no learning", f"{OURS}, alone"
-WEIGHT, FIRST, LAST = 16.0, 0.4, 0.15  # of the opinion; levels it is told at the first and the last pull
+WEIGHT, FIRST, LAST = 16.0, 0.4, 0.15  # of the opinion, on the coarsest grid; levels that D is told
 ADAPTED = {90: (0.97, 0.985), 60: (0.95, 0.98), 30: (0.90, 0.96)}
 COMMITTED = Path(__file__).parent / "results" / "htc_limited_angle.json"
 
@@ -74,12 +74,12 @@ def directed(folder: Path, name: str, span: int, calibration: Any, prior: Any) -
     """Image and labels of a disc by the recipe with the prior's opinion."""
     radius, hardening = calibration
     recipe = htc.Recipe()
-    first, last = recipe.pulls[0], recipe.pulls[-1]
+    first, last, coarsest = recipe.pulls[0], recipe.pulls[-1], recipe.grids[0]
 
     def opinion(x: Array, pull: float) -> Array:
         done = math.log(pull / first) / math.log(last / first)
         clean = prior.for_iterations.denoise(x.astype(np.float32), FIRST * (LAST / FIRST) ** done)
-        return x + np.float32(WEIGHT) * (clean - x)
+        return x + np.float32(WEIGHT * (coarsest / x.shape[-1]) ** 2) * (clean - x)
 
     disc = htc.read(folder / f"htc2022_{name}_full.mat", slice(0, 2 * span + 1))
     disc = disc._replace(circle=disc.circle._replace(radius=radius))

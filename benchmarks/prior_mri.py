@@ -3,8 +3,8 @@
 The maps are those with which rayfold's own L1-wavelet came out best in the committed search (its settings are
 read from ``results/mri_brain.json`` and run again); the prior gets the same. Images are magnitudes times the
 factor that fits the target best, as they are or within the support of the maps, whichever is better, as in
-`mri_brain`. The data are white, of noise 1, and so the prior is told. It takes its thorough way, with its five
-short steps beside it. The crop keeps the middle 64 x 64 of 128 x 128 samples; its maps come
+`mri_brain`. The data are white, of noise 1, and the prior is told so. It takes its thorough way, with its
+five short steps beside it. The crop keeps the middle 64 x 64 of 128 x 128 samples; its maps come
 from those samples.
 """
 
