@@ -176,7 +176,17 @@ class Body:
     def finish_apart(
         self, blur: float, tissues: Collection[str], move: tuple[int, int]
     ) -> tuple[Floats, Floats]:
-        """Paint all but some tissues, and these alone, moved along y and x by samples of the fine grid."""
+        """All but some tissues, and these alone, moved: two images of the canvas' shape whose sum is whole.
+
+        Parameters
+        ----------
+        blur : float
+            As in `finish`, pixels.
+        tissues : collection of str
+            Names given to `blob` and `add`; where another part lies in front of them they are hidden.
+        move : (int, int)
+            Along y and x, in samples of the fine grid (`Canvas.fine` to the pixel); wraps around.
+        """
         every = self._painted(self.parts)
         flags = [part.copy() for part in self.parts]
         for part, tissue in zip(flags, self.tissues, strict=True):

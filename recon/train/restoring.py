@@ -194,11 +194,9 @@ class Restored:
 
 
 def _cropped(images: Tensor) -> Tensor:
-    """Half the size, from the middle of k-space: edges ring, as in what a scanner measures."""
+    """``(n, 2, s, s)`` to half of s by `KSpaceCrop`: edges ring, as in what a scanner measures."""
     n = images.shape[-1] // 2
-    spectrum = torch.fft.fftshift(torch.fft.fft2(torch.complex(images[:, 0], images[:, 1])), (-2, -1))
-    middle = slice(n - n // 2, 2 * n - n // 2)
-    cut = torch.fft.ifft2(torch.fft.ifftshift(spectrum[:, middle, middle], (-2, -1))) / 4
+    cut = KSpaceCrop((2 * n, 2 * n), n)(torch.complex(images[:, 0], images[:, 1]))
     return torch.stack([cut.real, cut.imag], 1)
 
 
