@@ -11,7 +11,7 @@ from torch import Tensor
 from rayfold.recon.foundation.lowrank import merged
 from rayfold.recon.foundation.network import Network
 
-MOST = 64  # rank of a change that is kept: weights of the package must stay small
+MOST = 96  # rank of a change that is kept: weights of the package must stay small
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,20 +86,24 @@ class Change:
                 weight += (b @ a).reshape(weight.shape).to(weight.device)
         return changed
 
-    def undone(self, then: Change | None = None) -> Change:
-        """What takes this change back, and makes the change `then`: its rank is the sum of both.
+    def __neg__(self) -> Change:
+        """What takes this change back.
 
         Examples
         --------
         >>> change = Change({"tail": (torch.ones(8, 1), torch.ones(1, 36))})
-        >>> b, a = change.undone(change).factors["tail"]
+        >>> b, a = (change + -change).factors["tail"]
         >>> b.shape, float((b @ a).abs().max())
         (torch.Size([8, 2]), 0.0)
         """
-        found = {layer: (-b, a) for layer, (b, a) in self.factors.items()}
-        for layer, (b, a) in ({} if then is None else then.factors).items():
-            back = found.get(layer, (b[:, :0], a[:0]))
-            found[layer] = torch.cat([b, back[0].to(b)], 1), torch.cat([a, back[1].to(a)], 0)
+        return Change({layer: (-b, a) for layer, (b, a) in self.factors.items()})
+
+    def __add__(self, other: Change) -> Change:
+        """Both, one after the other: the rank is the sum of theirs."""
+        found = dict(self.factors)
+        for layer, (b, a) in other.factors.items():
+            own = found.get(layer, (b[:, :0], a[:0]))
+            found[layer] = torch.cat([own[0].to(b), b], 1), torch.cat([own[1].to(a), a], 0)
         return Change(found)
 
     def of_rank(self, rank: int) -> Change:

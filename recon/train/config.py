@@ -49,6 +49,17 @@ class NoisyPatches(Patches):
 
 
 @dataclass(frozen=True)
+class Scans(Patches):
+    """Scans of patches, and how often each kind is drawn, relative to each other."""
+
+    batch: int = 4
+    side: int = 96
+    ct: float = 0.48
+    mri: float = 0.40
+    superresolution: float = 0.12
+
+
+@dataclass(frozen=True)
 class Config:
     """One training; `read_config` makes it from a file.
 
@@ -64,8 +75,9 @@ class Config:
         Weights to begin with: "small", "base" or a file; "" for random ones.
     rank : int
         Train a change of this rank beside the weights of `start`: with "denoise" one for images with noise
-        alone, beside weights that stay; with "restore" one that is then added to the weights, while what they
-        do to noise alone stays (`Change`), and `share` must be 0. 0 trains the weights themselves.
+        alone, on from the one that `start` has, beside weights that stay; with "restore" one that is then
+        added to the weights, while what they do to noise alone stays (`Change`), and `share` must be 0. 0
+        trains the weights themselves.
     unrolled : int
         Steps of a reconstruction.
     steps, rate, warmup, clip, average, seed
@@ -86,7 +98,7 @@ class Config:
         which a single process of small physical operators cannot fill.
     images : Images
         The synthetic images.
-    denoise, restore : NoisyPatches, Patches
+    denoise, restore : NoisyPatches, Scans
         Batches of both stages.
 
     Raises
@@ -115,7 +127,7 @@ class Config:
     processes: int = 1
     images: Images = field(default_factory=Images)
     denoise: NoisyPatches = field(default_factory=NoisyPatches)
-    restore: Patches = field(default_factory=lambda: Patches(4, 96))
+    restore: Scans = field(default_factory=Scans)
 
     def __post_init__(self) -> None:
         for name, allowed in (("size", tuple(SIZES)), ("stage", STAGES), ("precision", PRECISIONS)):
@@ -145,6 +157,10 @@ class Config:
         if self.denoise.side > self.images.side:
             raise ValueError(
                 f"denoise.side is {self.denoise.side}; images.side, {self.images.side}, must not be smaller"
+            )
+        if not self.restore.ct + self.restore.mri + self.restore.superresolution:
+            raise ValueError(
+                "restore.ct, restore.mri and restore.superresolution are all 0; raise one of them"
             )
         _ = self.plan
 
@@ -267,7 +283,7 @@ def _made(content: dict[str, Any]) -> Config:
     for key, value in content.items():
         if key not in known:
             raise ValueError(f"unknown setting {key}; {unknown(key, known)}")
-        part = {"images": Images, "denoise": NoisyPatches, "restore": Patches}.get(key)
+        part = {"images": Images, "denoise": NoisyPatches, "restore": Scans}.get(key)
         if (part is None) == isinstance(value, dict):
             raise ValueError(f"{key} is {'a section' if part else 'a value, not a section'}; mend its place")
         if part is None:

@@ -17,11 +17,12 @@ from rayfold.recon.foundation.steps import PhysicsSteps, Schedule
 from rayfold.recon.problem import Problem
 from rayfold.recon.protocol.random import random_ct, random_mri
 from rayfold.recon.protocol.simulate_ct import of_pixels
+from rayfold.recon.train.coils import calibrated, random_coils
 from rayfold.recon.train.pool import Pool
 from rayfold.recon.train.sample import Sample, seed_of
 
 PIXEL = 1.0  # mm; no result depends on it
-TASKS = {"ct": 0.48, "mri": 0.40, "superresolution": 0.12}
+CALIBRATED = 0.6  # share of MRI scans whose coil maps are those of a calibration
 
 
 class Scanned(NamedTuple):
@@ -39,7 +40,8 @@ class Restoring:
     CT and MRI follow `rayfold.recon.protocol.random`; CT data are made on a grid twice as fine as the image,
     so that the prior meets what discretisation does to data: three in four are the means of two rays in each
     bin, as of a detector, the others of one. Super-resolution cuts k-space of complex images or blurs and
-    bins real ones.
+    bins real ones. The coils of MRI lie anywhere (`random_coils`), and their maps are often as wrong as those
+    of a calibration (`calibrated`).
 
     Parameters
     ----------
@@ -47,11 +49,16 @@ class Restoring:
         Where the images come from; its side is at least twice `side`.
     batch, side : int
         Images per step and their size.
+    ct, mri, superresolution : float
+        How often each is drawn, relative to each other.
     """
 
     pool: Pool
     batch: int = 4
     side: int = 96
+    ct: float = 0.48
+    mri: float = 0.40
+    superresolution: float = 0.12
 
     def seek(self, draws: int) -> None:
         """Passed on to the pool."""
@@ -59,7 +66,8 @@ class Restoring:
 
     def __call__(self, generator: torch.Generator) -> Scanned:
         rng = np.random.default_rng(seed_of(generator))
-        task = str(rng.choice(list(TASKS), p=list(TASKS.values())))
+        shares = {"ct": self.ct, "mri": self.mri, "superresolution": self.superresolution}
+        task = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
         fine = self._images(generator, rng, task)
         if task == "ct":
             return Scanned(*self._ct(fine[:, 0], rng, generator), task)
@@ -105,11 +113,15 @@ class Restoring:
     ) -> tuple[Problem, Tensor]:
         volume = Volume(tuple(truth.shape[1:]), PIXEL)
         protocol = random_mri(rng, volume)
-        A = protocol.operator(volume)
-        clean = A(truth)
+        maps = random_coils(rng, volume.shape, protocol.coils)
+        told = maps
+        if rng.random() < CALIBRATED:
+            told, support = calibrated(rng, maps, truth.abs().numpy(force=True))
+            truth = truth * torch.as_tensor(support, device=truth.device)
+        clean = protocol.operator(volume, maps)(truth)
         size = protocol.scale(truth, clean).clamp(min=1e-3)
         y = protocol.measure(clean, scale=size, seed=self.pool.source(generator))
-        return Problem(A, y, protocol.noise(size)), truth
+        return Problem(protocol.operator(volume, told), y, protocol.noise(size)), truth
 
     def _superresolution(
         self, truth: Tensor, rng: np.random.Generator, generator: torch.Generator

@@ -14,7 +14,7 @@ import torch
 from rayfold.recon import phantoms
 from rayfold.recon.errors import InconsistentInput, OutputFailure, UnreadableInput
 from rayfold.recon.foundation.change import MOST, Change
-from rayfold.recon.foundation.files import digest, file_of, load_prior, save_prior
+from rayfold.recon.foundation.files import Held, digest, file_of, load_prior, save_prior
 from rayfold.recon.foundation.lowrank import adaptable
 from rayfold.recon.foundation.network import Network, build
 from rayfold.recon.foundation.steps import Schedule
@@ -200,13 +200,20 @@ def _given(config: Config) -> tuple[Network, Schedule]:
         network, schedule = build(config.size), Schedule(config.unrolled)
     if not config.start:
         return network, schedule
-    found, steps, *_ = load_prior(config.start)
+    start = load_prior(config.start)
+    found, steps = _begun(config, start), start.schedule
     if (found.widths, found.blocks) != (network.widths, network.blocks):
         raise InconsistentInput(
             f"start is {config.start!r} of widths {found.widths}, size {config.size} has {network.widths}; "
             "give weights of the same size"
         )
     return found, steps if steps.n == config.unrolled else schedule
+
+
+def _begun(config: Config, start: Held) -> Network:
+    """The network that a training changes: where noise alone is removed by a change, the one with it."""
+    alone = config.stage == "denoise" and config.rank > 0 and start.change is not None
+    return start.change.applied(start.network) if alone and start.change else start.network
 
 
 def _stages(config: Config, device: torch.device) -> Stages:
@@ -222,7 +229,7 @@ def _stages(config: Config, device: torch.device) -> Stages:
     wide = max(images.side, 2 * config.restore.side)
     shared = noising is not None and wide == images.side and not alone
     both = noising.pool if noising is not None and shared else pool(wide)
-    restoring = Restoring(both, config.restore.batch, config.restore.side)
+    restoring = Restoring(both, **vars(config.restore))
     return Stages(noising, restoring, alone * config.processes, config.seed)
 
 
@@ -254,14 +261,19 @@ def _weights(path: Path, config: Config, trainer: Trainer, rows: list[Row], devi
     plain, change = Change.parted(parts["network"])
     network.load_state_dict(plain)
     schedule.load_state_dict(parts["schedule"])
-    if change is not None and config.stage == "restore":  # what removes noise alone stays as it was
+    if change is not None:
         start = load_prior(config.start)
-        if any(not torch.equal(plain[k], v) for k, v in start.network.state_dict().items()):
+        if any(not torch.equal(plain[k], v) for k, v in _begun(config, start).state_dict().items()):
             raise InconsistentInput(
                 f"start, {config.start!r}, no longer holds the weights that the training began with; "
                 "put them back, or train in a new folder"
             )
-        network, change = change.applied(network), change.undone(start.change).of_rank(MOST)
+        kept = start.change or Change({})
+        if config.stage == "restore":  # what removes noise alone stays as it was
+            network, change = change.applied(network), kept + -change
+        else:
+            network, change = start.network, kept + change
+        change = change.of_rank(MOST)
     # a path says nothing to others and may name a person: the digest does
     named = config.start in SHIPPED or not config.start
     settings = {k: v for k, v in asdict(config).items() if k != "start" or named}

@@ -154,6 +154,28 @@ def test_training_leaves_the_weights_that_it_began_with(tmp_path):
     assert max(float((b @ a).abs().max()) for b, a in made.change.factors.values()) > 1e-5
 
 
+def test_removal_of_noise_is_trained_on_from_what_there_is(tmp_path):
+    start, held = tmp_path / "start.safetensors", load_prior("small")
+    save_prior(start, held.network, held.schedule, {}, random_change(held.network, rank=2))
+    config = replace(
+        read_config("change-base"), size="small", start=str(start), rank=2, steps=2, save=1, average=0.0
+    )
+    config = replace(
+        config,
+        rate=1e-9,
+        warmup=0,
+        images=replace(config.images, side=64, window=4),
+        denoise=replace(config.denoise, batch=1, side=32),
+    )
+    train(config, tmp_path / "run", device="cpu")
+    before, made = load_prior(start), load_prior(tmp_path / "run" / "weights.safetensors")
+    assert before.change is not None and made.change is not None
+    old, new = (each.change.applied(each.network).state_dict() for each in (before, made))
+    for key, value in before.network.state_dict().items():
+        assert torch.equal(made.network.state_dict()[key], value)
+        torch.testing.assert_close(new[key], old[key], atol=2e-4 * float(value.abs().max()), rtol=2e-3)
+
+
 def test_restoring_moves_the_weights_and_not_what_removes_noise(tmp_path):
     config = replace(
         read_config("change-restore-base"), size="small", start="small", rank=2, steps=3, save=2, average=0.0
@@ -203,15 +225,15 @@ def test_weights_to_start_from_must_stay(tmp_path, prior):
         train(config, tmp_path / "run", device="cpu", progress=swap)
 
 
-def test_undone_and_of_lower_rank(prior):
+def test_added_taken_back_and_of_lower_rank(prior):
     one, then = (random_change(prior.network, rank=3, seed=seed) for seed in (0, 1))
     moved = one.applied(prior.network)
-    for change, wanted in ((one.undone(), prior.network), (one.undone(then), then.applied(prior.network))):
+    for change, wanted in ((-one, prior.network), (then + -one, then.applied(prior.network))):
         assert all(b.shape[1] == a.shape[0] <= 6 for b, a in change.factors.values())
         for key, value in change.applied(moved).state_dict().items():
             torch.testing.assert_close(value, wanted.state_dict()[key], atol=1e-6, rtol=1e-5)
-    low = one.undone(then).of_rank(2)
-    for layer, (b, a) in one.undone(then).factors.items():
+    low = (then + -one).of_rank(2)
+    for layer, (b, a) in (then + -one).factors.items():
         full = b @ a
         best = torch.linalg.svdvals(full)[2:].square().sum().sqrt()  # the least error there is
         near = torch.linalg.matrix_norm(full - low.factors[layer][0] @ low.factors[layer][1])

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from rayfold.recon.phantoms import draw  # noqa: E402
 from rayfold.recon.train.pool import Pool  # noqa: E402
-from rayfold.recon.train.restoring import TASKS, Restoring, _cropped  # noqa: E402
+from rayfold.recon.train.restoring import Restoring, _cropped  # noqa: E402
 
 
 def test_a_crop_of_k_space_keeps_what_it_holds_and_rings():
@@ -32,9 +32,16 @@ def test_samples_are_scans_of_their_truth_and_depend_on_the_seed_alone():
         return [task(torch.Generator().manual_seed(k)) for k in range(8)]
 
     first, again = samples(), samples()
-    assert {s.task for s in first} == set(TASKS)
+    assert {s.task for s in first} == {"ct", "mri", "superresolution"}
     for a, b in zip(first, again, strict=True):
         assert torch.equal(a.truth, b.truth) and torch.equal(a.problem.y, b.problem.y)
         size = a.problem.y.abs().square().mean().sqrt()
         misfit = (a.problem.A(a.truth) - a.problem.y).abs().square().mean().sqrt()
         assert 0 < misfit < 0.5 * size
+
+
+def test_a_kind_of_scan_without_a_share_is_not_drawn():
+    pool = Pool(lambda shape, seed: draw(shape, seed, family="mr_head"), side=64, window=4)
+    task = Restoring(pool, 2, 32, ct=0, mri=3, superresolution=1)
+    kinds = [task(torch.Generator().manual_seed(k)).task for k in range(12)]
+    assert set(kinds) == {"mri", "superresolution"} and kinds.count("mri") > 6
