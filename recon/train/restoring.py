@@ -18,6 +18,7 @@ from rayfold.recon.problem import Problem
 from rayfold.recon.protocol.random import random_ct, random_mri
 from rayfold.recon.protocol.simulate_ct import of_pixels
 from rayfold.recon.train.coils import calibrated, random_coils
+from rayfold.recon.train.config import Scans
 from rayfold.recon.train.pool import Pool
 from rayfold.recon.train.sample import Sample, seed_of
 
@@ -54,11 +55,11 @@ class Restoring:
     """
 
     pool: Pool
-    batch: int = 4
-    side: int = 96
-    ct: float = 0.48
-    mri: float = 0.40
-    superresolution: float = 0.12
+    batch: int = Scans.batch
+    side: int = Scans.side
+    ct: float = Scans.ct
+    mri: float = Scans.mri
+    superresolution: float = Scans.superresolution
 
     def seek(self, draws: int) -> None:
         """Passed on to the pool."""
@@ -67,7 +68,7 @@ class Restoring:
     def __call__(self, generator: torch.Generator) -> Scanned:
         rng = np.random.default_rng(seed_of(generator))
         shares = {"ct": self.ct, "mri": self.mri, "superresolution": self.superresolution}
-        task = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
+        task = str(rng.choice(list(shares), p=np.divide(list(shares.values()), sum(shares.values()))))
         fine = self._images(generator, rng, task)
         if task == "ct":
             return Scanned(*self._ct(fine[:, 0], rng, generator), task)

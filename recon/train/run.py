@@ -212,8 +212,8 @@ def _given(config: Config) -> tuple[Network, Schedule]:
 
 def _begun(config: Config, start: Held) -> Network:
     """The network that a training changes: where noise alone is removed by a change, the one with it."""
-    alone = config.stage == "denoise" and config.rank > 0 and start.change is not None
-    return start.change.applied(start.network) if alone and start.change else start.network
+    alone = config.stage == "denoise" and config.rank > 0
+    return start.network if start.change is None or not alone else start.change.applied(start.network)
 
 
 def _stages(config: Config, device: torch.device) -> Stages:

@@ -95,6 +95,8 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(config, tmp_path, capsys, m
         ("steps = 0", "steps is 0; it must be positive"),
         ("steps = 2.5", "steps is 2.5; it must be a whole number"),
         ("[images]\nwindw = 3", "unknown setting images.windw; did you mean window"),
+        ("[restore]\nct = -1.0", "restore.ct is -1.0; it must be 0 or more"),
+        ("[restore]\nct = 0.0\nmri = 0.0\nsuperresolution = 0.0", "are all 0; raise one of them"),
         ("[denoise]\nside = 500", "denoise.side is 500"),
         ('stage = "both"', "alone is 0"),
         ("images = 3", "images is a section"),

@@ -14,7 +14,7 @@ from rayfold.recon.train.coils import calibrated, random_coils  # noqa: E402
 def test_arrays_differ_and_see_all_of_the_image(shape):
     arrays = [random_coils(np.random.default_rng(seed), shape, 8) for seed in range(24)]
     sizes = [np.sqrt((abs(maps) ** 2).sum(0)) for maps in arrays]
-    assert all(size.min() > 0.2 and size.max() < 8 for size in sizes)
+    assert all(size.min() > 0.2 and size.mean() == pytest.approx(1, abs=1e-5) for size in sizes)
     flat = [np.allclose(size, 1, atol=1e-5) for size in sizes]
     assert any(flat) and not all(flat)
     strongest = {int(abs(maps[0]).argmax()) for maps in arrays}  # where the first coil is nearest
@@ -44,3 +44,8 @@ def test_a_single_coil_has_no_errors_between_coils():
     rng = np.random.default_rng(3)
     told, support = calibrated(rng, random_coils(rng, (32, 32), 1), np.ones((1, 32, 32)))
     np.testing.assert_array_equal(told[0], support)
+
+
+def test_no_coils_are_refused():
+    with pytest.raises(ValueError, match="coils is 0"):
+        random_coils(np.random.default_rng(0), (32, 32), 0)
