@@ -19,6 +19,8 @@ from rayfold.recon.shipped import THOROUGH_STEPS
 from rayfold.recon.solvers.splitting import data_step
 
 LAST = 0.2  # of the noise in what is measured best: the level in the end, below all that is left to do
+FIRST = {"real": 1.0, "complex": 1.4}  # of the error of the first image: the level at first
+PLACE = {"real": 0.5, "complex": 0.0}  # power of the map of that error in what the network is told
 COUPLING = 0.7  # of image and network at first: at least u (1 - u), u level over noise
 COLOUR = 0.3  # power of the shares that the octaves have in the error of the first image
 APART = 0.45, 0.65  # of `apply_network`: more is believed, as what was wrong can still be undone
@@ -56,7 +58,8 @@ class AnnealedSteps:
     ``n s^2 / (s^2 + c n^2)``, which is no more than the level s that the network is told while
     ``c >= u (1 - u)`` with ``u = s / n``. As s falls c does, by the noise of what is measured best over that
     of what is measured on average: where most is measured worse than the best, u is smaller for it. The
-    network is told a little of how the error is spread over the octaves at first (`COLOUR`).
+    network is told a little of how the error is spread over the octaves at first (`COLOUR`), and of real images
+    over the places (`PLACE`).
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ class AnnealedSteps:
         known, tiny = start.task.known, torch.finfo(start.levels.dtype).tiny
         best = known.amax(axes).clamp(min=tiny)
         noise = best.rsqrt()
-        first = start.levels.amax(-1)
+        first = FIRST[_field(start.x)] * start.levels.amax(-1)
         z, own = start.x / start.scale, start.task.problem
         last = torch.minimum(LAST * noise, MOST * first)
         coupling = COUPLING * (known.mean(axes) / best).clamp(min=tiny).sqrt()
@@ -107,6 +110,8 @@ class AnnealedSteps:
         told = steps.strength * level[..., None] * colour
         told = told.reshape(*level.shape, *(1,) * len(shape[:-2]), BANDS).expand(*z.shape[:-2], BANDS)
         way = state.k % WAYS
+        if place := PLACE[_field(z)]:
+            told = told[..., None, None] * turn(state.start.errors.map**place, way).unsqueeze(-3)
         made = apply_network(
             steps.network,
             turn(z, way),
@@ -121,3 +126,7 @@ class AnnealedSteps:
         if steps.bounds is not None:
             x = steps.bounds.prox(x, 1.0)
         return state._replace(x=x, k=state.k + 1, z=z, r=r)
+
+
+def _field(x: Tensor) -> str:
+    return "complex" if x.is_complex() else "real"
