@@ -58,8 +58,8 @@ class AnnealedSteps:
     ``n s^2 / (s^2 + c n^2)``, which is no more than the level s that the network is told while
     ``c >= u (1 - u)`` with ``u = s / n``. As s falls c does, by the noise of what is measured best over that
     of what is measured on average: where most is measured worse than the best, u is smaller for it. The
-    network is told a little of how the error is spread over the octaves at first (`COLOUR`), and of real images
-    over the places (`PLACE`).
+    network is told a little of how the error is spread over the octaves at first (`COLOUR`), and for real
+    images over the places (`PLACE`).
 
     Parameters
     ----------
