@@ -45,7 +45,7 @@ from rayfold.recon.segment import matthews
 Array = Any
 GRID = 256
 PLAIN, ALONE = "no learning", f"{OURS}, alone"
-WEIGHT, FIRST, LAST = 16.0, 0.4, 0.15  # of the opinion, on the coarsest grid; levels that D is told
+WEIGHT, FIRST, LAST = 24.0, 0.55, 0.4  # of the opinion, on the coarsest grid; levels that D is told
 ADAPTED = {90: (0.97, 0.985), 60: (0.95, 0.98), 30: (0.90, 0.96)}
 COMMITTED = Path(__file__).parent / "results" / "htc_limited_angle.json"
 

@@ -24,6 +24,7 @@ def smaller(png: str) -> str:
 
 folder = Path(__file__).resolve().parent
 os.environ["PYTHONPATH"] = str(folder.parent / ".dev")
+os.environ.pop("MPLBACKEND", None)  # of this shell: pictures would be drawn, and shown nowhere
 for source in sorted(folder.glob("[0-9]*.py")):
     book = jupytext.read(source)
     with tempfile.TemporaryDirectory() as work:
