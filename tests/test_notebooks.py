@@ -34,3 +34,4 @@ def test_committed_executed_and_in_step(source):
     code = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
     assert source.with_suffix(".ipynb").stat().st_size < 1_000_000
+    assert '"image/png"' in source.with_suffix(".ipynb").read_text()  # something to look at
