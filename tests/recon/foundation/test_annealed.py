@@ -12,12 +12,13 @@ torch = pytest.importorskip("torch")
 from rayfold.operators import FFT, Identity, KSpaceCrop, ParallelBeam, Volume, XRay  # noqa: E402
 from rayfold.operators.noise import Gaussian  # noqa: E402
 from rayfold.recon import Problem, metrics  # noqa: E402
-from rayfold.recon.foundation import FoundationPrior  # noqa: E402
+from rayfold.recon.foundation import FoundationPrior, annealed  # noqa: E402
 from rayfold.recon.foundation.annealed import AnnealedSteps  # noqa: E402
 from rayfold.recon.learned import Unrolled  # noqa: E402
 from rayfold.recon.phantoms import draw  # noqa: E402
 from rayfold.recon.prior_method import Restorer  # noqa: E402
 from rayfold.recon.priors import NonNegative  # noqa: E402
+from rayfold.recon.priors.equivariant import turn_back  # noqa: E402
 
 
 def psnr(x, truth):
@@ -84,6 +85,28 @@ def test_volumes_complex_images_bounds_and_no_strength(prior):
         Problem(FFT((16, 16)), np.fft.fft2(z, norm="ortho"), Gaussian(0.1)), thorough=True, n=3
     )
     assert made.dtype.kind == "c" and np.isfinite(made).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_where_the_error_is_goes_with_the_image(prior, monkeypatch, dtype):
+    """More error is told of where a real image's data have more noise, whichever way it is turned."""
+    shape, half = (24, 40), 20
+    sigma = np.full(shape, 0.02, np.float32)
+    sigma[:, half:] = 0.2
+    y = np.random.default_rng(0).normal(1.0, sigma).astype(dtype)
+    plain, told = annealed.apply_network, []
+
+    def watched(network, z, levels, *rest, **settings):
+        told.append(levels)
+        return plain(network, z, levels, *rest, **settings)
+
+    monkeypatch.setattr(annealed, "apply_network", watched)
+    prior.restore(Problem(Identity(shape), y, Gaussian(sigma)), thorough=True, n=2 * annealed.WAYS)
+    places = [turn_back(t, k % annealed.WAYS) for k, t in enumerate(told) if t.ndim > 2]
+    assert len(told) == 2 * annealed.WAYS and len(places) == (len(told) if dtype == np.float32 else 0)
+    for place in places:
+        assert place.shape[-2:] == shape
+        assert place[..., half + 5 :].mean() > 1.5 * place[..., : half - 5].mean()
 
 
 def test_is_a_solver_like_others(prior):
