@@ -25,9 +25,9 @@ LIMITS = (
     "HU must be mapped to attenuation first (the commands do so from the declared water value).",
     "Coil maps that do not explain the data (as of the middle of k-space alone, for an object that fills the "
     "field of view) can give worse images than zero filling.",
-    "The thorough way is for few data with little noise of objects unlike the families below; else it loses "
-    "up to 4 dB against five steps.",
-    "Objects unlike the families below (foams, writing, periodic parts) are flagged but not refused.",
+    "The thorough way is for few data with little noise of objects unlike those of the training; else it "
+    "loses up to 4 dB against five steps.",
+    "Objects unlike those of the training (foams, writing, periodic parts) are flagged but not refused.",
 )
 TASKS = {
     "denoising": "white, coloured or uneven noise of 0.02 to 50 % of the bright parts; Poisson-like, complex",
@@ -53,6 +53,7 @@ KEYS: dict[str, type | tuple[type, ...]] = {
     "use": str,
     "licence": str,
 }
+STAGE = ("stage", "steps", "of", "losses_db", "seconds", "configuration", "seeds")  # of `rayfold train`
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         f"Synthetic images: {', '.join(shares)}. Kept out: {', '.join(card['families']['held out'])}. "
         "No measured image, of patients or of anything else.",
         "",
-        *(f"- {key}: {value}" for key, value in _flat(card["training"])),
+        *_training(card["training"]),
         "",
         "## For",
         "",
@@ -244,10 +245,48 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def _flat(held: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    """Keys and values of nested mappings, on one level."""
-    found: list[tuple[str, Any]] = []
-    for key, value in held.items():
-        name = f"{before}{key}"
-        found += _flat(value, f"{name}, ") if isinstance(value, Mapping) else [(name, value)]
-    return found
+def _training(held: Mapping[str, Any]) -> list[str]:
+    """What a training did: its stages and commands numbered, then the rest, one line for each."""
+    rest = dict(held)
+    stages = rest.pop("stages", None)
+    if stages is None and "configuration" in held:  # one stage, which is the training itself
+        stages = [{key: rest.pop(key) for key in STAGE if key in rest}]
+    commands = rest.pop("commands", [])
+    return [
+        *_numbered("Stages (all their settings: `rayfold card --json`)", [_stage(s) for s in stages or []]),
+        *_numbered("Made by", commands),
+        *(line for key, value in rest.items() for line in _bullets(key, value)),
+    ]
+
+
+def _bullets(key: str, value: Any) -> list[str]:
+    """One line; for mappings that hold sequences, one below it for each key."""
+    if isinstance(value, Mapping) and any(isinstance(held, list | tuple) for held in value.values()):
+        return [f"- {key}:", *(f"  - {name}: {_words(held)}" for name, held in value.items())]
+    return [f"- {key}: {_words(value)}"]
+
+
+def _numbered(head: str, lines: Sequence[str]) -> list[str]:
+    return [f"{head}:", "", *(f"{k}. {line}" for k, line in enumerate(lines, 1)), ""] if lines else []
+
+
+def _stage(stage: str | Mapping[str, Any]) -> str:
+    """A stage in words, from what `rayfold train` wrote of it; older ones are words already."""
+    if isinstance(stage, str) or not set(STAGE) <= {*stage, "configuration"}:
+        return _words(stage)
+    settings = stage.get("configuration", {})
+    parts = [f"{stage['steps']:,} of {stage['of']:,} steps", f"{stage['seconds'] / 60:.0f} minutes"]
+    parts += [f"rate {settings['rate']:g}"] if "rate" in settings else []
+    tasks = settings.get("restore", {}) if stage["stage"] == "restore" else {}
+    shares = [f"{name} {share:.0%}" for name, share in tasks.items() if isinstance(share, float)]
+    parts += [f"scans: {', '.join(shares)}"] if shares else []
+    parts += [f"images from seed {stage['seeds']['images']}"]
+    parts += [f"in the end {_words({task: f'{loss:.1f}' for task, loss in stage['losses_db'].items()})} dB"]
+    return f"{stage['stage']}: {'; '.join(parts)}"
+
+
+def _words(value: Any) -> str:
+    """Mappings and sequences as people write them."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(held)}" for key, held in value.items())
+    return ", ".join(map(_words, value)) if isinstance(value, list | tuple) else str(value)

@@ -70,6 +70,28 @@ def test_words(capsys):
     assert json.loads(capsys.readouterr().out) == read_card("small")
 
 
+@pytest.mark.parametrize("size", HERE)
+def test_a_training_in_words(size):
+    """Stages and commands are numbered, no line is a dump of Python, and none is as long as a page."""
+    card = read_card(size)
+    lines = markdown(card).split("## Trained on")[1].split("## For")[0].splitlines()
+    stages = card["training"]["stages"]
+    assert sum(line.startswith(f"{len(stages)}. ") for line in lines) >= 1
+    assert not [line for line in lines if "{'" in line or "['" in line or len(line) > 1000]
+    last = stages[-1]
+    assert f"{last['steps']:,} of {last['of']:,} steps" in "\n".join(lines)
+
+
+def test_a_training_of_ones_own_is_one_stage():
+    card = read_card("small")
+    held = {"packages": {"numpy": "2", "torch": "3"}, "adapted": {"rate": 0.1, "held_out": [2.0, 1.5]}}
+    training = card["training"]["stages"][-1] | {"hardware": "a laptop"} | held
+    text = markdown(card | {"training": training})
+    assert "1. restore: 1,363 of 4,000 steps; 20 minutes; rate 0.0002; images from seed 2000000" in text
+    assert "- hardware: a laptop\n- packages: numpy 2, torch 3\n" in text and "configuration" not in text
+    assert "- adapted:\n  - rate: 0.1\n  - held_out: 2.0, 1.5\n" in text
+
+
 def test_results_of_other_weights_are_left_out():
     results = {
         "tasks": {"a": {"weights": "base", "entries": [LINE]}, "b": {"weights": "small", "entries": []}}
@@ -84,7 +106,7 @@ def test_card_of_a_file(prior, tmp_path, capsys):
     save_prior(path, prior.network, prior.schedule, {"seed": 3, "stage": {"steps": 10}})
     assert main(["card", str(path)]) == 0
     text = capsys.readouterr().out
-    assert "# rayfold prior: mine" in text and "- stage, steps: 10" in text and "- seed: 3" in text
+    assert "# rayfold prior: mine" in text and "- stage: steps 10" in text and "- seed: 3" in text
     check(describe(path))
 
 
