@@ -33,6 +33,7 @@ FADE = 0.1  # of the radius of the field of view
 EXACT = 1e-6  # of the best measured frequency
 LEAK = 0.15  # of the best measured frequency: what coils make of neighbours is not raised further
 NEW = 1e-5  # of a direction, in the norm of the problem: less is rounding
+DIAGONAL = 2**0.5  # pixels have frequencies up to this over the Nyquist frequency of their side
 MOST = 3.0  # factor by which darker parts of an image from coils are raised
 SPREAD = 30.0  # most by which the weight of the rays through a pixel differs from that at the centre
 
@@ -102,7 +103,8 @@ def _inverse(part: LinearOperator) -> LinearOperator | None:
     weights = data_metric(part)
     if isinstance(part, XRay) and isinstance(part.beam, ParallelBeam | FanBeam) and len(part.in_shape) == 2:
         inside = Diagonal(part.in_shape, _covered(part.volume, part.beam))
-        return Composed.of(inside, fbp_operator(part.volume, part.beam)[0])
+        finest = DIAGONAL * part.beam.resolution / min(part.volume.steps)  # of the image, over the bins'
+        return Composed.of(inside, fbp_operator(part.volume, part.beam, cutoff=min(1.0, finest))[0])
     return None if weights is None else Composed.of(part.H, weights)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rayfold.operators.noise import Gaussian
 from rayfold.recon.foundation.apply import apply_network
 from rayfold.recon.foundation.bands import BANDS, levels_of, plane, spectrum_of
+from rayfold.recon.foundation.bins import merged_bins
 from rayfold.recon.foundation.counts import with_gaussian_noise
 from rayfold.recon.foundation.directions import (
     DataStep,
@@ -176,7 +177,7 @@ class PhysicsSteps:
 
     def init(self, problem: Problem, x0: Tensor | None = None) -> State:
         """Wiener estimate for images of the spectrum that the data show (`relative_levels`), or `x0`."""
-        problem = with_gaussian_noise(problem)
+        problem = merged_bins(with_gaussian_noise(problem))
         problem = problem._replace(A=of_means(problem.A), y=heard(problem, problem.y))
         problem, scale = _normalised(problem)
         A = problem.A
