@@ -41,8 +41,9 @@ SPREAD = 30.0  # most by which the weight of the rays through a pixel differs fr
 def approximate_inverse(A: LinearOperator) -> LinearOperator | None:
     """From data to an image, up to a scale: None where ``A.H`` itself is as good.
 
-    Projections are filtered and back-projected, samples of k-space off the grid weighted by the area they
-    stand for; operators before and behind are taken back by their adjoints.
+    Projections are filtered, up to the finest frequency that the pixels have, and back-projected; samples of
+    k-space off the grid are weighted by the area they stand for; operators before and behind are taken back
+    by their adjoints.
 
     Examples
     --------
