@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rayfold.operators import FFT
+from rayfold.operators.geometry import FanBeam, ParallelBeam
 from rayfold.operators.noise import Gaussian
 from rayfold.operators.xray import XRay
 from rayfold.recon.arrays import along
@@ -26,6 +27,7 @@ EDGE, ENOUGH = 0.85, 0.02  # of Nyquist; share of the samples beyond it that tel
 HEARD = 0.3  # of the noise: below, an octave is as usual
 ROOM = 2.0  # over what is judged: detail is not spread evenly, and the network removes what is too much
 SKIRT = 0.1  # of that noise, for rays that just miss the object: no datum is exact
+APART = 2.0  # most that the distance of rays counts: closer ones meet no finer detail
 PIXELS = 0.04  # of the second octave of the image: what is finer than a pixel, seen by a ray through one
 
 
@@ -176,10 +178,11 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
 
     Rays meet detail within pixels. Projections of synthetic objects and CT slices that were drawn on a grid
     twice as fine differ from those of their pixels (`of_means`) by 0.02 to 0.1 of the level of the second
-    octave of the image, times the root of the pixels on a ray and the side of a pixel (more if rays are not a
-    pixel apart): measured for 64 to 256 pixels and nine kinds of objects. Data that are told to be more exact
-    than that would be fitted to errors. Unlike noise it is no smaller in the mean of more rays than pixels
-    need.
+    octave of the image, times the root of the pixels on a ray and the side of a pixel: measured for 64 to 256
+    pixels and nine kinds of objects. Where rays are not a pixel apart they differ by more, about as many
+    times as they are closer or wider, up to `APART`: measured for 0.1 to 2 pixels and six kinds of objects.
+    Data that are told to be more exact than that would be fitted to errors. Unlike noise it is no smaller in
+    the mean of more rays than pixels need.
 
     Parameters
     ----------
@@ -199,7 +202,9 @@ def with_pixels(task: DataStep, relative: Tensor) -> DataStep:
         return task
     octave = levels_of(expected_spectrum(shape, relative))[..., 1] / ROOM**0.5
     again = max(1.0, math.prod(part.out_shape) / math.prod(shape))  # more views see the same detail again
-    ray = min(part.volume.steps) * max(shape) ** 0.5
+    side = min(part.volume.steps)
+    apart = part.beam.resolution / side if isinstance(part.beam, ParallelBeam | FanBeam) else 1.0
+    ray = side * max(shape) ** 0.5 * min(max(apart, 1 / apart), APART)
     least = along(problem.A.out_shape, PIXELS * again**0.5 * ray * octave)
     axes, path = tuple(range(-len(problem.A.out_shape), 0)), problem.y.abs()
     share = SKIRT + (1 - SKIRT) * path / path.mean(axes, keepdim=True).clamp(min=torch.finfo(path.dtype).tiny)
