@@ -81,7 +81,7 @@ def reconstructed(
             iterations=steps,
         )
         return made.array
-    return _solved(p.problem(thing, seed), method, iterations)
+    return _solved(p, p.problem(thing, seed), method, iterations)
 
 
 def _restored(problem: Problem, name: str) -> Array:
@@ -96,12 +96,18 @@ def _loaded(name: str) -> Any:
     return FoundationPrior.load(name)
 
 
-def _solved(problem: Problem, method: str, iterations: int | None) -> Array:
-    """With the weights and steps that `rayfold.recon.mri` takes."""
+def _solved(p: MRIProtocol, problem: Problem, method: str, iterations: int | None) -> Array:
+    """With the weights and steps that `rayfold.recon.mri` takes, and maps that are as bright everywhere.
+
+    Where coils see less, gradients are small: in the steps of a solver the shading would hardly change.
+    """
     from rayfold.recon import priors, solvers
     from rayfold.recon.mri.methods import DAMPING, FACTOR, WAVELET
     from rayfold.recon.strength import noise_force
 
+    maps = p.maps()
+    light = np.sqrt(np.square(np.abs(maps)).sum(0)).clip(np.finfo(np.float32).tiny)
+    problem = problem._replace(A=p.operator(maps=maps / light))
     solver: Any
     if method == "cgls":
         solver = solvers.CGLS()
@@ -115,7 +121,7 @@ def _solved(problem: Problem, method: str, iterations: int | None) -> Array:
             if method == "wavelet"
             else solvers.PDHG(priors.TV(strength))
         )
-    return np.asarray(solvers.run(solver, problem, iterations or MRI_STEPS[method]).x)
+    return np.asarray(solvers.run(solver, problem, iterations or MRI_STEPS[method]).x) / light
 
 
 def _unit(problem: Problem) -> Any:
