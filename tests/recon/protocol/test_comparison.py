@@ -70,6 +70,17 @@ def test_mri_against_scan_time():
     assert found.unit == "a.u." and found.figure().axes[0].get_xlabel() == "scan time in s"
 
 
+@pytest.mark.parametrize(
+    "sampled", [{"pattern": "full"}, {"pattern": "equispaced", "acceleration": 2.0, "calibration": 12}]
+)
+def test_penalties_take_out_noise_and_leave_no_shading(sampled):
+    """Coils see the middle less: solvers must not leave it dark there."""
+    p = MRIProtocol(matrix=(96, 96), coils=16, snr=40, **sampled)
+    found = compare({"head": p}, methods=["sense", "wavelet", "tv"], seeds=[0])
+    sense, wavelet, tv = (row["PSNR"] for row in found.rows)
+    assert min(wavelet, tv) > sense + 1
+
+
 def test_the_prior_gets_the_problem(monkeypatch):
     class Fake:
         def restore(self, problem):
