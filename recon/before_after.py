@@ -9,6 +9,7 @@ import numpy as np
 
 from rayfold.recon.data import Image
 from rayfold.recon.panels import Panel, number, page
+from rayfold.recon.plot import length_of
 from rayfold.recon.windows import Window, window_of
 
 
@@ -51,7 +52,7 @@ def before_after(
     first, second = (_plane(image, index)[_middle(image.shape[-2:], zoom)] for image in (before, after))
     low, high = window_of(first, before.unit, window)
     unit = "" if before.unit == "a.u." else before.unit
-    length = "px" if before.unit in ("1/px", "a.u.") and set(before.spacing) == {1.0} else "mm"
+    length = length_of(before)
     removed = first - second
     edge = float(np.percentile(np.abs(removed), 99.5)) or float(np.abs(removed).max()) or 1.0
     steps = (before.spacing[-2], before.spacing[-1])

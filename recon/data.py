@@ -222,6 +222,11 @@ class Image:
         """Shape of the array."""
         return tuple(self.array.shape)
 
+    @property
+    def length(self) -> Literal["mm", "px"]:
+        """Unit of `spacing`: bins of the detector where attenuation is in 1/px, else mm."""
+        return "px" if self.unit == "1/px" else "mm"
+
     def to_hu(self, mu_water: float) -> Self:
         """Hounsfield units ``1000 * (mu - mu_water) / mu_water`` for attenuation in 1/mm.
 
@@ -258,5 +263,4 @@ class Image:
         step = " x ".join(f"{s:.4g}" for s in self.spacing)
         values = abs(self.array) if np.iscomplexobj(self.array) else self.array
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-        length = "px" if self.unit == "1/px" else "mm"
-        return f"Image({size}, {step} {length}, {self.unit}, {low:.4g} to {high:.4g})"
+        return f"Image({size}, {step} {self.length}, {self.unit}, {low:.4g} to {high:.4g})"

@@ -252,15 +252,16 @@ def _beside(value: Picture, placed: list[Image]) -> Image:
     return replace(placed[0], array=alone.array)
 
 
-def _length(picture: Image) -> str:
-    return "px" if picture.unit in ("1/px", "a.u.") and set(picture.spacing) == {1.0} else "mm"
+def length_of(picture: Image) -> str:
+    """Unit of lengths in a picture: as `Image.length`, and pixels where an array came without a place."""
+    return "px" if picture.unit == "a.u." and set(picture.spacing) == {1.0} else picture.length
 
 
 def _axial(picture: Image, low: float, high: float) -> Panel:
     array = picture.array if picture.array.ndim == 2 else picture.array[len(picture.array) // 2]
     steps = (picture.spacing[-2], picture.spacing[-1])
     unit = "" if picture.unit == "a.u." else picture.unit
-    return Panel(array, steps, low, high, unit=unit, length=_length(picture))
+    return Panel(array, steps, low, high, unit=unit, length=length_of(picture))
 
 
 def _orthogonal(picture: Image, low: float, high: float) -> list[Panel]:

@@ -115,13 +115,12 @@ def _moved(numbers: dict[str, list[str]], grid: FinerGrid) -> dict[str, list[str
 def facts(found: Finer) -> dict[str, Any]:
     """What to read first, as short names and values."""
     made, image = found.image.provenance, found.image
-    length = "px" if image.unit == "1/px" else "mm"
     return {
         "Method": made["method"],
         "Factor": " x ".join(map(str, made["factor"])),
         "Pixels made by": {"binning": "binning", "kspace": "cut-off k-space"}[made["model"]],
         "Size": " x ".join(map(str, image.shape)),
-        "Pixel": " x ".join(f"{s:.4g}" for s in image.spacing) + f" {length}",
+        "Pixel": " x ".join(f"{s:.4g}" for s in image.spacing) + f" {image.length}",
         "Unit": image.unit,
         "Noise": made["noise"],
         **{f"Note {i}": note for i, note in enumerate(made["notes"], 1)},

@@ -22,7 +22,7 @@ def describe(image: Image) -> dict[str, Any]:
         "version": 1,
         "shape": list(image.shape),
         "spacing": list(image.spacing),
-        "length": "px" if image.unit == "1/px" else "mm",
+        "length": image.length,
         "origin": list(image.origin),
         "direction": image.direction.tolist(),
         "unit": image.unit,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rayfold.operators.geometry import ParallelBeam, Volume
+from rayfold.recon.before_after import before_after
 from rayfold.recon.data import Image, Scan
 from rayfold.recon.panels import number, png, round_length
 from rayfold.recon.phantoms import MU_WATER, thorax
@@ -110,6 +111,14 @@ def test_compare_states_the_window_of_its_differences(chest):
         for value in (0, -1.0, np.inf, np.nan):
             with pytest.raises(ValueError, match=f"{name} is .*positive"):
                 compare({"near": near}, chest, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("unit", "spacing", "length"), [("1/px", 5.0, "px"), ("a.u.", 1.0, "px"), ("a.u.", 1.2, "mm")]
+)
+def test_the_bar_is_in_the_unit_of_the_spacing(unit, spacing, length):
+    picture = Image(np.eye(64), (spacing, spacing), unit=unit)
+    assert f" {length}" in words(image(picture)) and f" {length}" in words(before_after(picture, picture))
 
 
 def test_arrays_lie_where_the_images_next_to_them_do(chest):
