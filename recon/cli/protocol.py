@@ -138,6 +138,8 @@ def _compare(args: argparse.Namespace) -> None:
             found.save(folder / FILES[0])
             (folder / FILES[1]).write_bytes(png(found.figure()))
             (folder / FILES[2]).write_bytes(png(found.gallery()))
+    for note in found.facts["notes"]:
+        console.say(f"  note      {note}", quiet=args.quiet)
     if args.json:
         from rayfold.recon.provenance import plain
 

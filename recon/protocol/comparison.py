@@ -24,6 +24,7 @@ Array = Any
 AnyProtocol = CTProtocol | MRIProtocol
 RANGE_HU = 2000.0  # data range of the metrics for CT, as attenuation by the water value of each protocol
 GRID = 128
+BINS = 2.0  # in a pixel: of more, filtered back-projection leaves some out
 Progress = Callable[[int, int], None]
 
 
@@ -40,7 +41,7 @@ class Comparison:
     axis : str
         "dose" or "time s".
     facts : dict
-        Phantom, grid, seeds, data range, and the protocols as TOML.
+        Phantom, grid, seeds, notes on the grid, data range, and the protocols as TOML.
     images : dict
         Truth and images of the first seed, by name.
     unit : str
@@ -210,6 +211,7 @@ def compare(
         "grid": list(volume.shape),
         "spacing_mm": list(volume.steps),
         "seeds": list(seeds),
+        "notes": _notes(named, chosen, volume),
         "data_range": rows[0].pop("range"),
         "data_range_means": "2000 HU in 1/mm" if modality == "CT" else "largest magnitude of the truth",
         "protocols": {name: p.to_toml(comments=False) for name, p in named.items()},
@@ -264,6 +266,19 @@ def _volume(named: Mapping[str, AnyProtocol], thing: Any, n: int) -> Volume:
         table = given.table
         side = 2.06 * max(math.hypot(row[3], row[4]) + max(row[1], row[2]) for row in table)  # type: ignore[union-attr]
     return Volume((n, n), side / n)
+
+
+def _notes(named: Mapping[str, AnyProtocol], methods: Sequence[str], volume: Volume) -> list[str]:
+    """Where more than `BINS` bins lie in a pixel, which of all methods only the prior takes account of."""
+    side, notes = volume.steps[0], []
+    for name, p in named.items():
+        if isinstance(p, CTProtocol) and side > BINS * p.beam.resolution and set(methods) - {"prior"}:
+            here, n = side / p.beam.resolution, round(volume.extent[0] / p.beam.resolution)
+            notes.append(
+                f"{name}: {here:.1f} bins lie in a pixel of {side:.2g} mm; fbp reads two, solvers miss "
+                f"edges within pixels, prior merges the bins; on a grid of {n} one bin lies in a pixel"
+            )
+    return notes
 
 
 def _task_grid(named: Mapping[str, AnyProtocol], n: int) -> Volume:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,17 @@ def test_metrics_are_those_of_the_images_that_are_kept():
     truth, image = found.images["truth"], found.images[f"fan, fbp, dose {FAN.dose:.3g}"]
     assert found.rows[0]["PSNR"] == psnr(image, truth, data_range=0.039)
     assert math.isnan(found.rows[0]["PSNR +-"]) and "±" not in found.table()[0]["PSNR"]
+
+
+def test_bins_much_finer_than_pixels_are_noted():
+    fine = FAN.replace(name="fine", cols=8 * FAN.cols, pitch_mm=FAN.pitch_mm / 8)
+    found = compare([fine, FAN.replace(name="fan")], methods=["fbp"], seeds=[0], n=32)
+    (note,) = found.facts["notes"]
+    n = int(re.search(r"grid of (\d+)", note)[1])
+    assert note.startswith("fine: ") and fine.beam.resolution * n == pytest.approx(
+        found.spacing[0] * 32, rel=0.01
+    )
+    assert not compare([fine.replace(name="fine")], methods=["fbp"], seeds=[0], n=n).facts["notes"]
 
 
 def test_mri_against_scan_time():
