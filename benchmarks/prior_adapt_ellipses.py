@@ -3,7 +3,7 @@
     python -m benchmarks.prior_adapt_ellipses ellipses.safetensors [--weights base] [--steps 400]
 
 28 images are turned and mirrored and measured with new noise in every step; by the other four it is decided
-which weights are kept. Test images are never seen. 400 steps take 50 minutes on one core of an EPYC.
+which weights are kept. Test images are never seen. 400 steps take 35 minutes on one core of an EPYC.
 """
 
 from __future__ import annotations

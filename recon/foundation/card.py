@@ -26,7 +26,7 @@ LIMITS = (
     "Coil maps that do not explain the data (as of the middle of k-space alone, for an object that fills the "
     "field of view) can give worse images than zero filling.",
     "The thorough way is for few data with little noise of objects unlike those of the training; else it "
-    "loses up to 5 dB against five steps.",
+    "loses up to 6 dB against five steps.",
     "Objects unlike those of the training (foams, writing, periodic parts) are flagged but not refused.",
 )
 TASKS = {

@@ -216,7 +216,7 @@ class FoundationPrior(Prior):
         thorough : bool
             `AnnealedSteps`, of about 240 pairs: better where few views or samples were measured and well, of
             objects unlike those of the training (by 0.9 to 1.4 dB with 30 views, in accelerated MRI or with
-            the middle of k-space), else up to 5 dB worse.
+            the middle of k-space), else up to 6 dB worse.
 
         Returns
         -------

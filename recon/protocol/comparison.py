@@ -276,7 +276,7 @@ def _notes(named: Mapping[str, AnyProtocol], methods: Sequence[str], volume: Vol
             here, n = side / p.beam.resolution, round(volume.extent[0] / p.beam.resolution)
             notes.append(
                 f"{name}: {here:.1f} bins lie in a pixel of {side:.2g} mm; fbp reads two, solvers miss "
-                f"edges within pixels, prior merges the bins; on a grid of {n} one bin lies in a pixel"
+                f"edges within pixels, prior knows of it; on a grid of {n} one bin lies in a pixel"
             )
     return notes
 

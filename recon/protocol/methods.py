@@ -99,14 +99,16 @@ def _loaded(name: str) -> Any:
 def _solved(p: MRIProtocol, problem: Problem, method: str, iterations: int | None) -> Array:
     """With the weights and steps that `rayfold.recon.mri` takes, and maps that are as bright everywhere.
 
-    Where coils see less, gradients are small: in the steps of a solver the shading would hardly change.
+    Loops are many times as bright at the rim as in the middle, and the brightest pixel sets the size of a
+    step: the middle would take hundreds of them.
     """
     from rayfold.recon import priors, solvers
+    from rayfold.recon.mri.combine import root_sum_of_squares
     from rayfold.recon.mri.methods import DAMPING, FACTOR, WAVELET
     from rayfold.recon.strength import noise_force
 
     maps = p.maps()
-    light = np.sqrt(np.square(np.abs(maps)).sum(0)).clip(np.finfo(np.float32).tiny)
+    light = root_sum_of_squares(maps)
     problem = problem._replace(A=p.operator(maps=maps / light))
     solver: Any
     if method == "cgls":
