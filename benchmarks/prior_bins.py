@@ -2,7 +2,7 @@
 
     python -m benchmarks.prior_bins [--weights base]
 
-The thorax of `rayfold protocol compare` on 128 x 128 pixels of 2.74 mm, a curved fan of 492 mm at the axis
+The thorax of `rayfold protocol compare` on 128 x 128 pixels of 2.74 mm, a curved fan of 493 mm at the axis
 with 900 bins (5 in a pixel) to 90 (half a one), full turns, photons per mm of the detector, 5 photons of
 electronic noise per bin. Data are analytic. Total variation has the strength that `reconstruct_ct` finds.
 PSNR for a range of 2000 HU.
